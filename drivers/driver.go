@@ -1,0 +1,86 @@
+package drivers
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
+)
+
+// Driver is one protocol: a plain value without state, listed in drivers/all.
+type Driver struct {
+	Name string        // as configured: "p1", "iec62056-21"
+	Doc  string        // one line for --help and the documents
+	Mode Mode          // the usual speed and frame of its serial lines
+	Gap  time.Duration // silence that ends whatever frame was under way; 0: none does
+
+	// Quiet is how long a healthy line may say nothing before it is taken for
+	// dead and opened again.
+	Quiet time.Duration
+
+	NewConfig  func() Config                                                   // a pointer to defaults; its koanf tags are the keys
+	NewDecoder func(Config, Zones) (Decoder, error)                            // captured bytes in, readings out; every protocol has one
+	Dial       func(context.Context, Line, Config, Zones) (Session, error)     // nil: its meters only push
+	Scan       func(context.Context, Line, Config, func(Identity) error) error // nil: a line cannot be searched
+}
+
+// Push says whether the driver's meters speak unasked: the bridge then feeds
+// the line to a Decoder.
+func (d Driver) Push() bool { return d.Dial == nil }
+
+// Config is a driver's own part of a [[meter]] table. Validate reports every
+// mistake, joined; each names its key.
+type Config interface{ Validate() error }
+
+// Decoder turns captured bytes into readings. It has no clock, goroutine,
+// logger or I/O, does not panic, and its memory is bounded. One caller at a
+// time. A line that was opened again gets a new one.
+type Decoder interface {
+	// Feed takes the next bytes, however the stream is cut: the readings are
+	// the same. p is not kept.
+	Feed(p []byte)
+	// Next fills r and returns nil; or ErrMore: Feed it; or a *FrameError: one
+	// frame was lost, call again. The *FrameError is valid until the next call.
+	Next(r *Reading) error
+	// Gap says that the line fell silent or the input ended: what is unfinished
+	// is complete now or lost, and Next says which.
+	Gap()
+}
+
+// Session is a conversation with one meter. The bridge owns schedule, line
+// lock, retries and back-off.
+type Session interface {
+	Describe() (Identity, []Quantity, []Parameter)                // from memory, no I/O
+	Read(ctx context.Context, want []obis.Code, r *Reading) error // want nil: all
+	Close(ctx context.Context) error                              // takes leave of the meter; the Line stays open
+}
+
+// Commander is a Session that reads and writes Parameters; which of them, and
+// how, their Access says.
+type Commander interface {
+	Get(ctx context.Context, p Parameter) (Value, error)
+	Set(ctx context.Context, p Parameter, v Value) (readBack Value, err error)
+}
+
+// Notifier is a Session whose meter also speaks unasked. Notify blocks until
+// ctx ends.
+type Notifier interface {
+	Notify(ctx context.Context, each func(*Reading) error) error
+}
+
+// Historian is a Session whose meter keeps a log. Rows come oldest first.
+type Historian interface {
+	History(ctx context.Context, from, to time.Time, each func(*Reading) error) error
+}
+
+// Line is an open port. Deadlines work everywhere, and a pulled plug is an
+// error, never silence.
+type Line interface {
+	io.ReadWriteCloser
+	SetReadDeadline(t time.Time) error
+	SetMode(m Mode) error            // errors.ErrUnsupported on a plain TCP line
+	Discard() error                  // drops what has arrived and was not read
+	Flush(ctx context.Context) error // returns when all that was written has left
+	String() string                  // the port as configured, without secrets
+}

@@ -1,0 +1,118 @@
+package drivers
+
+import (
+	"strconv"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
+)
+
+// Keyer names the values of one meter's readings: by their code, or by their
+// name and what tells them apart. It remembers the names it made, so that a
+// steady stream of telegrams costs no allocation; its memory is bounded.
+type Keyer struct {
+	names map[keyOf]string
+	seen  map[keyOf]int
+}
+
+// keyOf is what a key is made of.
+type keyOf struct {
+	code    obis.Code
+	name    string
+	record  Record
+	channel uint8
+	nth     uint16
+}
+
+// maxKeys bounds what a meter that invents names can make a Keyer remember.
+const maxKeys = 4096
+
+// Begin starts a reading: which codes it has shown so far is forgotten.
+func (k *Keyer) Begin() {
+	if k.names == nil {
+		k.names, k.seen = map[keyOf]string{}, map[keyOf]int{}
+	}
+	clear(k.seen)
+}
+
+// Key names the next value of the reading, in wire order: the first value with a
+// code gets that code; a later one is named like a value without a code if it
+// has a Record (M-Bus), else CODE#2, CODE#3. twice says that its code had come
+// before.
+func (k *Keyer) Key(v *Value) (key string, twice bool) {
+	of := keyOf{code: v.Code}
+	if v.Code.IsZero() {
+		of = nameOf(v)
+	}
+	n := k.count(of)
+	if n > 1 && !v.Code.IsZero() {
+		twice = true
+		if v.Record != nil {
+			of = nameOf(v)
+			n = k.count(of)
+		}
+	}
+	of.nth = uint16(min(n, 65535))
+	if name, ok := k.names[of]; ok {
+		return name, twice
+	}
+	name := of.text()
+	if len(k.names) < maxKeys {
+		k.names[of] = name
+	}
+	return name, twice
+}
+
+func nameOf(v *Value) keyOf {
+	of := keyOf{name: v.Name, channel: v.Channel}
+	if v.Record != nil {
+		of.record = *v.Record
+	}
+	return of
+}
+
+func (k *Keyer) count(of keyOf) int {
+	if len(k.seen) >= maxKeys {
+		return 1
+	}
+	k.seen[of]++
+	return k.seen[of]
+}
+
+// text is the key: code or name, then @ and the non-zero coordinates, then # and
+// the count if it is not the first.
+func (of keyOf) text() string {
+	b := make([]byte, 0, 32)
+	if of.name == "" {
+		b = of.code.AppendTo(b)
+	} else {
+		b = append(b, of.name...)
+		b = of.record.appendTo(b)
+	}
+	if of.nth > 1 {
+		b = append(b, '#')
+		b = strconv.AppendUint(b, uint64(of.nth), 10)
+	}
+	return string(b)
+}
+
+// appendTo writes the coordinates as in @s1t2u1fmax, nothing if all are zero.
+func (r Record) appendTo(b []byte) []byte {
+	if r == (Record{}) {
+		return b
+	}
+	b = append(b, '@')
+	for _, part := range [...]struct {
+		letter byte
+		n      uint64
+	}{{'s', r.Storage}, {'t', uint64(r.Tariff)}, {'u', uint64(r.Subunit)}} {
+		if part.n != 0 {
+			b = append(b, part.letter)
+			b = strconv.AppendUint(b, part.n, 10)
+		}
+	}
+	if r.Function != Instantaneous {
+		b = append(b, 'f')
+		b = append(b, r.Function.String()...)
+	}
+	return b
+}

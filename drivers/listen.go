@@ -1,0 +1,118 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Listener feeds a line to a decoder: the one read loop of all meters that
+// speak unasked.
+type Listener struct {
+	Line    Line
+	Decoder Decoder
+	Gap     time.Duration // silence that ends an unfinished frame; 0: none does
+	Quiet   time.Duration // silence after which the line is taken for dead; 0: never
+
+	Reading func(*Reading) error // each reading, with Received set; its error ends the loop
+	Lost    func(*FrameError)    // each lost frame
+	Bytes   func([]byte)         // what has just arrived, before it is decoded; may be nil
+}
+
+// past is a deadline that wakes a blocked read.
+var past = time.Unix(1, 0)
+
+// Run reads until ctx ends, which is no error, or the line fails. ErrTimeout:
+// nothing came for Quiet.
+func (l *Listener) Run(ctx context.Context) error {
+	// A cancelled read: the deadline is set first, ctx is looked at second, so
+	// that a cancel in between cannot be overwritten.
+	stop := context.AfterFunc(ctx, func() { _ = l.Line.SetReadDeadline(past) })
+	defer stop()
+	var (
+		r     Reading
+		buf   = make([]byte, 2048)
+		heard = time.Now()
+		begun = false // bytes came since the last gap
+	)
+	for {
+		wait := l.Quiet - time.Since(heard)
+		if begun && l.Gap > 0 {
+			wait = l.Gap
+		}
+		if err := l.setDeadline(wait); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		n, err := l.Line.Read(buf)
+		if n > 0 {
+			heard, begun = time.Now(), true
+			if l.Bytes != nil {
+				l.Bytes(buf[:n])
+			}
+			l.Decoder.Feed(buf[:n])
+			if err := l.drain(&r, heard); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return l.end(&r, err)
+		case begun && l.Gap > 0:
+			begun = false
+			l.Decoder.Gap()
+			if err := l.drain(&r, heard); err != nil {
+				return err
+			}
+		case l.Quiet > 0 && time.Since(heard) >= l.Quiet:
+			return fmt.Errorf("%s: no byte for %s: %w", l.Line, l.Quiet, ErrTimeout)
+		}
+	}
+}
+
+// setDeadline sets how long the next read may take; with no limit at all it
+// clears the deadline.
+func (l *Listener) setDeadline(wait time.Duration) error {
+	if l.Quiet <= 0 && wait <= 0 {
+		return l.Line.SetReadDeadline(time.Time{})
+	}
+	return l.Line.SetReadDeadline(time.Now().Add(wait))
+}
+
+// end lets the decoder finish what the line's last bytes began.
+func (l *Listener) end(r *Reading, cause error) error {
+	l.Decoder.Gap()
+	if err := l.drain(r, time.Now()); err != nil {
+		return err
+	}
+	return cause
+}
+
+// drain asks the decoder until it is dry.
+func (l *Listener) drain(r *Reading, received time.Time) error {
+	for {
+		err := l.Decoder.Next(r)
+		if err == nil {
+			r.Received = received
+			if err := l.Reading(r); err != nil {
+				return err
+			}
+			continue
+		}
+		if errors.Is(err, ErrMore) {
+			return nil
+		}
+		lost, ok := errors.AsType[*FrameError](err)
+		if !ok {
+			return fmt.Errorf("%s: decoder: %w", l.Line, err)
+		}
+		l.Lost(lost)
+	}
+}
