@@ -1,12 +1,16 @@
 module github.com/meter2mqtt/meter2mqtt
 
-go 1.26
+go 1.26.0
 
 require (
-	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
-	github.com/cockroachdb/apd/v3 v3.2.3 // indirect
+	github.com/cenkalti/backoff/v5 v5.0.3
+	github.com/cockroachdb/apd/v3 v3.2.3
+	github.com/eclipse/paho.mqtt.golang v1.5.1
+	github.com/rs/zerolog v1.35.1
+)
+
+require (
 	github.com/creack/pty v1.1.24 // indirect
-	github.com/eclipse/paho.mqtt.golang v1.5.1 // indirect
 	github.com/go-viper/mapstructure/v2 v2.5.0 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
@@ -22,7 +26,6 @@ require (
 	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
 	github.com/rogpeppe/go-internal v1.16.0 // indirect
 	github.com/rs/xid v1.6.0 // indirect
-	github.com/rs/zerolog v1.35.1 // indirect
 	github.com/sony/gobreaker/v2 v2.4.0 // indirect
 	github.com/spf13/cobra v1.10.2 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect

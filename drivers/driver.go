@@ -19,6 +19,9 @@ type Driver struct {
 	// dead and opened again.
 	Quiet time.Duration
 
+	// Hint is what to look at when bytes arrive and no telegram is among them.
+	Hint string
+
 	NewConfig  func() Config                                                   // a pointer to defaults; its koanf tags are the keys
 	NewDecoder func(Config, Zones) (Decoder, error)                            // captured bytes in, readings out; every protocol has one
 	Dial       func(context.Context, Line, Config, Zones) (Session, error)     // nil: its meters only push

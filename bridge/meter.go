@@ -1,0 +1,410 @@
+package bridge
+
+import (
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
+	"github.com/meter2mqtt/meter2mqtt/discovery"
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
+)
+
+const (
+	// A meter is offline when this many of its own intervals, and the floor,
+	// passed without a valid telegram; while it spoke only once, after unknown.
+	silentTimes   = 4
+	silentFloor   = 10 * time.Second
+	silentUnknown = 3 * time.Minute
+
+	// lineGrace is how long a line may be down before its meter is offline: a
+	// quick reconnect is nobody's business.
+	lineGrace = 5 * time.Second
+
+	// settle is how long after an announcement the state is published once more.
+	// Home Assistant subscribes up to half a second after it read a discovery
+	// message, and a state in between is lost.
+	settle = 1200 * time.Millisecond
+
+	// slow is the pace from which on states are retained: after a restart of
+	// Home Assistant a fast meter's next state is there at once, a slow one's
+	// is not.
+	slow = time.Minute
+
+	countersEvery = time.Minute
+)
+
+// meter is one configured meter: its picture, and what of it is published.
+type meter struct {
+	config  config.Meter
+	base    string
+	prefix  string // of discovery; "" if it is off
+	version string
+	values  bool // also a topic a value
+	topics  topics
+	link    *mqttlink.Link
+	log     zerolog.Logger
+	factors factors
+
+	mu       sync.Mutex
+	identity drivers.Identity
+	channels []drivers.Channel
+	keys     drivers.Keyer
+	sums     tariffSums
+	picture  picture
+	pace     pace
+	up       bool
+	line     transport.State
+	lineAt   time.Time // since when
+
+	published time.Time // the state
+	waiting   bool      // the picture changed since
+	again     time.Time // when the state is published once more after an announcement; zero: not
+	counted   time.Time // the diagnostic topic
+	counts    counts
+	losses    losses
+	payload   int // size of the last state, to make room for the next
+}
+
+// counts are what the diagnostic topic tells.
+type counts struct{ good, refused uint64 }
+
+// accept takes a valid reading: the one way by which values reach a topic.
+func (m *meter) accept(r *drivers.Reading) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := r.Received
+	m.counts.good++
+	m.pace.saw(now)
+	announce := m.identify(r)
+	if m.take(r) {
+		announce = true
+	}
+	if announce {
+		m.announce(now)
+	}
+	m.setUp(true)
+	m.waiting = true
+	if now.Sub(m.published) >= m.config.Every {
+		m.publishState(now)
+	}
+	m.log.Debug().Int("values", len(r.Values)).Msg("telegram received")
+}
+
+// take moves the reading's values into the picture and says whether a quantity
+// is new or changed.
+func (m *meter) take(r *drivers.Reading) (announce bool) {
+	r.Values = m.factors.apply(r.Values)
+	sent := len(r.Values)
+	r.Values = m.sums.derive(r.Values)
+	m.keys.Begin()
+	for i := range r.Values {
+		v := &r.Values[i]
+		key, twice := m.keys.Key(v)
+		fresh := m.picture.renew(key, v, i >= sent, r.Received)
+		if fresh && twice {
+			m.log.Info().Str("obis", v.Code.String()).Str("key", key).Msg("a code came twice in one telegram")
+		}
+		announce = announce || fresh
+	}
+	m.picture.time, m.picture.received = r.Time, r.Received
+	if m.picture.full {
+		m.picture.full = false
+		m.log.Warn().Int("limit", maxEntries).Msg("meter has more quantities than are kept")
+	}
+	return announce
+}
+
+// identify keeps what telegrams say about who the meter is. Short telegrams say
+// little: what they leave out stands. It says whether anything changed.
+func (m *meter) identify(r *drivers.Reading) (changed bool) {
+	id := merge(m.identity, r.Meter)
+	if id != m.identity {
+		m.identity, changed = id, true
+	}
+	for _, c := range r.Channels {
+		if m.identifyChannel(c) {
+			changed = true
+		}
+	}
+	return changed
+}
+
+func (m *meter) identifyChannel(c drivers.Channel) (changed bool) {
+	for i := range m.channels {
+		if m.channels[i].Number != c.Number {
+			continue
+		}
+		id := merge(m.channels[i].Meter, c.Meter)
+		changed = id != m.channels[i].Meter
+		m.channels[i].Meter = id
+		return changed
+	}
+	m.channels = append(m.channels, c)
+	return true
+}
+
+// merge is known with what said says.
+func merge(known, said drivers.Identity) drivers.Identity {
+	for _, f := range [...]struct {
+		to   *string
+		from string
+	}{
+		{&known.Driver, said.Driver},
+		{&known.ID, said.ID},
+		{&known.Manufacturer, said.Manufacturer},
+		{&known.Model, said.Model},
+		{&known.Version, said.Version},
+		{&known.Medium, said.Medium},
+	} {
+		if f.from != "" {
+			*f.to = f.from
+		}
+	}
+	return known
+}
+
+// refuse notes a lost frame.
+func (m *meter) refuse(e *drivers.FrameError, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counts.refused++
+	m.losses.lost(e, now, m.log)
+}
+
+// setLine notes what the line does.
+func (m *meter) setLine(s transport.State, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.line == s {
+		return
+	}
+	m.line, m.lineAt = s, now
+	m.publishDiagnostic(now)
+}
+
+// tick does what only time brings.
+func (m *meter) tick(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.losses.tick(now, m.log)
+	if m.up && m.silent(now) {
+		m.setUp(false)
+	}
+	if m.picture.age(now) {
+		m.waiting = true
+	}
+	switch {
+	case !m.again.IsZero() && !now.Before(m.again):
+		m.again = time.Time{}
+		m.publishState(now)
+	case m.waiting && now.Sub(m.published) >= m.config.Every:
+		m.publishState(now)
+	}
+	if now.Sub(m.counted) >= countersEvery {
+		m.publishDiagnostic(now)
+	}
+}
+
+// silent says whether the meter is not to be believed any more.
+func (m *meter) silent(now time.Time) bool {
+	if m.line != transport.Open && now.Sub(m.lineAt) > lineGrace {
+		return true
+	}
+	return m.pace.late(now, silentTimes, silentFloor, silentUnknown)
+}
+
+// setUp publishes the meter's availability when it changes.
+func (m *meter) setUp(up bool) {
+	if m.up == up {
+		return
+	}
+	m.up = up
+	m.publishAvailability()
+	if up {
+		m.log.Info().Msg("meter online")
+		return
+	}
+	m.log.Warn().Str("line", m.line.String()).Time("last", m.pace.last).
+		Msg("meter offline: no valid telegram for too long, or its line is down")
+}
+
+// introduce publishes all that a broker, or Home Assistant, that has just come
+// must know.
+func (m *meter) introduce(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.announce(now)
+	m.publishAvailability()
+	m.publishDiagnostic(now)
+	m.publishState(now)
+}
+
+// announce publishes who the meter is and what it gives. A meter that has said
+// nothing yet is not announced: nothing is known of it.
+func (m *meter) announce(now time.Time) {
+	if !m.pace.seen() {
+		return
+	}
+	quantities := m.picture.quantities()
+	m.publish(m.topics.info, m.infoJSON(quantities), true)
+	if m.prefix == "" {
+		return
+	}
+	devices := discovery.Devices(
+		discovery.Topics{Base: m.base, Prefix: m.prefix},
+		discovery.Meter{
+			Name: m.config.Name, Label: m.config.Label, Identity: m.identity,
+			Channels: m.channels, Quantities: quantities, Version: m.version,
+		})
+	for _, d := range devices {
+		m.publish(d.Topic, d.Payload, true)
+	}
+	m.again = now.Add(settle)
+}
+
+func (m *meter) publish(topic string, payload []byte, retain bool) {
+	m.link.Publish(mqttlink.Message{Topic: topic, Payload: payload, Retain: retain})
+}
+
+func (m *meter) publishAvailability() {
+	m.publish(m.topics.availability, []byte(availability(m.up)), true)
+}
+
+// publishState publishes the picture; before the first telegram there is none.
+func (m *meter) publishState(now time.Time) {
+	if !m.pace.seen() {
+		return
+	}
+	m.waiting, m.published = false, now
+	if !m.link.Connected() {
+		return // it is published when the broker is back
+	}
+	retain := m.retained()
+	b := m.picture.appendJSON(make([]byte, 0, m.payload+64))
+	m.payload = len(b)
+	m.publish(m.topics.state, b, retain)
+	if !m.values {
+		return
+	}
+	for i := range m.picture.entries {
+		e := &m.picture.entries[i]
+		m.publish(m.topics.value+topicLevel(e.quantity.Key), e.plain(), retain)
+	}
+}
+
+// retained says whether states are retained: as configured, else for slow
+// meters. Until the pace is known, the driver's idea of silence tells.
+func (m *meter) retained() bool {
+	if m.config.Retain != nil {
+		return *m.config.Retain
+	}
+	if m.pace.interval > 0 {
+		return max(m.pace.interval, m.config.Every) > slow
+	}
+	quiet := m.config.Driver.Quiet
+	return quiet == 0 || quiet > 2*slow
+}
+
+// diagnostic is the payload of BASE/METER/diagnostic.
+type diagnostic struct {
+	Line    string `json:"line"`
+	Good    uint64 `json:"good"`
+	Refused uint64 `json:"refused"`
+	Last    string `json:"last,omitempty"`
+}
+
+func (m *meter) publishDiagnostic(now time.Time) {
+	m.counted = now
+	d := diagnostic{Line: m.line.String(), Good: m.counts.good, Refused: m.counts.refused}
+	if m.pace.seen() {
+		d.Last = m.pace.last.UTC().Format(time.RFC3339)
+	}
+	m.publishJSON(m.topics.diagnostic, d)
+}
+
+// meterInfo is the payload of BASE/METER/info.
+type meterInfo struct {
+	Name          string           `json:"name"`
+	Label         string           `json:"label,omitempty"`
+	Driver        string           `json:"driver"`
+	Port          string           `json:"port"`
+	Meter         drivers.Identity `json:"meter"`
+	Channels      []channelInfo    `json:"channels,omitempty"`
+	Factor        *drivers.Decimal `json:"factor,omitempty"`
+	VoltageFactor *drivers.Decimal `json:"voltage_factor,omitempty"`
+	Quantities    []quantityInfo   `json:"quantities"`
+}
+
+type channelInfo struct {
+	Channel uint8            `json:"channel"`
+	Meter   drivers.Identity `json:"meter"`
+}
+
+type quantityInfo struct {
+	Key     string `json:"key"`
+	OBIS    string `json:"obis,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Kind    string `json:"kind"`
+	Unit    string `json:"unit,omitempty"`
+	Digits  int    `json:"digits,omitempty"`
+	Channel uint8  `json:"channel,omitempty"`
+	Derived bool   `json:"derived,omitempty"`
+}
+
+func (m *meter) infoJSON(quantities []drivers.Quantity) []byte {
+	info := meterInfo{
+		Name: m.config.Name, Label: m.config.Label, Driver: m.config.Driver.Name,
+		Port: m.config.Port.String(), Meter: m.identity,
+		Quantities: make([]quantityInfo, 0, len(quantities)),
+	}
+	for _, c := range m.channels {
+		info.Channels = append(info.Channels, channelInfo{c.Number, c.Meter})
+	}
+	if m.factors.any {
+		info.Factor, info.VoltageFactor = &m.factors.current, &m.factors.voltage
+	}
+	for _, q := range quantities {
+		code := ""
+		if !q.Code.IsZero() {
+			code = q.Code.String()
+		}
+		info.Quantities = append(info.Quantities, quantityInfo{
+			Key: q.Key, OBIS: code, Name: q.Name, Kind: q.Kind.String(), Unit: string(q.Unit),
+			Digits: q.Digits, Channel: q.Channel, Derived: q.Derived,
+		})
+	}
+	return mustJSON(info)
+}
+
+func (m *meter) publishJSON(topic string, v any) { m.publish(topic, mustJSON(v), true) }
+
+// mustJSON encodes what consists of strings and numbers only.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // unreachable for these types: a bug of ours
+	}
+	return b
+}
+
+// topicLevel is a key as one level of a topic: # and + are wildcards and / ends
+// a level.
+func topicLevel(key string) string {
+	b := make([]byte, 0, len(key)+4)
+	for i := range len(key) {
+		switch c := key[i]; c {
+		case '#':
+			b = append(b, "_n"...)
+		case '+', '/', 0:
+			b = append(b, '_')
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}

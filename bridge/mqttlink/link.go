@@ -1,0 +1,332 @@
+// Package mqttlink keeps a session with an MQTT broker alive: will, login, TLS,
+// reconnection for ever, QoS 1 without waiting for each acknowledgement. It is
+// the only importer of the paho client.
+//
+// # Decision: a new client a connection
+//
+// paho can reconnect by itself, but its history of deadlocks lies exactly there.
+// So each connection is a new client with an empty memory store, thrown away
+// when the connection is lost, and the Outbox above it decides what is sent
+// anew. A client that stops acknowledging is replaced the same way.
+package mqttlink
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/rs/zerolog"
+)
+
+const (
+	connectTimeout = 10 * time.Second
+	keepAlive      = 30 * time.Second
+	// ackTimeout is how long the broker may owe an acknowledgement before the
+	// connection is taken for dead: a stalled broker looks the same as a slow
+	// one until then, and only the newest state waits behind it.
+	ackTimeout = 45 * time.Second
+	// maxInFlight bounds what is sent and not acknowledged.
+	maxInFlight = 256
+	// firstPause and longestPause bound the wait between attempts.
+	firstPause, longestPause = 500 * time.Millisecond, 30 * time.Second
+)
+
+// Options say which broker, and as whom.
+type Options struct {
+	URL      string // mqtt://, mqtts://, ws:// or wss://host:port
+	ClientID string
+	Username string
+	Password func() string // asked at each connection; nil: none
+	TLS      *tls.Config   // for mqtts and wss; nil: the system's roots
+	Will     Message       // published by the broker when the connection dies
+	Log      zerolog.Logger
+}
+
+// Message is one publication. Its payload belongs to the link once it was
+// handed over.
+type Message struct {
+	Topic   string
+	Payload []byte
+	Retain  bool
+	// Keep says that it must not be replaced by a newer one of its topic while
+	// both wait: an event rather than a state.
+	Keep bool
+}
+
+// Received is a message of a subscription.
+type Received struct {
+	Topic    string
+	Payload  []byte
+	Retained bool
+}
+
+// Link is a session with one broker.
+type Link struct {
+	options   Options
+	outbox    *outbox
+	subs      []subscription
+	connected func()
+}
+
+type subscription struct {
+	filter string
+	handle func(Received)
+}
+
+// New makes a link; Run connects it.
+func New(o Options) *Link {
+	return &Link{options: o, outbox: newOutbox()}
+}
+
+// Subscribe has handle called for each message of a topic filter, from the next
+// connection on. handle runs on the client's own goroutine: it must not block.
+// Call it before Run.
+func (l *Link) Subscribe(filter string, handle func(Received)) {
+	l.subs = append(l.subs, subscription{filter, handle})
+}
+
+// OnConnect sets what is done at each connection, once subscriptions stand:
+// everything that a new broker must know is published there. Call it before Run.
+func (l *Link) OnConnect(f func()) { l.connected = f }
+
+// Publish hands a message over and returns at once. While the broker is slow, a
+// newer message of a topic takes the older one's place; while it is away,
+// messages are dropped, since OnConnect publishes the present state anew. false:
+// dropped.
+func (l *Link) Publish(m Message) bool { return l.outbox.put(m) }
+
+// Connected says whether a broker is there at the moment.
+func (l *Link) Connected() bool { return l.outbox.isOpen() }
+
+// Run connects and reconnects until ctx ends; then it publishes last, takes
+// leave and returns nil.
+func (l *Link) Run(ctx context.Context, last func() []Message) error {
+	pause := &backoff.ExponentialBackOff{
+		InitialInterval: firstPause, MaxInterval: longestPause,
+		Multiplier: 2, RandomizationFactor: 0.3,
+	}
+	pause.Reset()
+	told := "" // what was last said about a broker that is not there
+	for ctx.Err() == nil {
+		lost := make(chan error, 1)
+		client, err := l.connect(ctx, lost)
+		if err == nil {
+			pause.Reset()
+			l.tellReturn(&told)
+			err = l.session(ctx, client, lost)
+			if ctx.Err() != nil {
+				l.leave(client, last())
+			}
+			l.outbox.close()
+			client.Disconnect(0)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		l.tellLoss(&told, err)
+		wait(ctx, pause.NextBackOff())
+	}
+	return nil
+}
+
+func (l *Link) tellReturn(told *string) {
+	l.options.Log.Info().Str("broker", l.options.URL).Msg("broker connected")
+	*told = ""
+}
+
+// tellLoss says once why there is no broker, and again only when the reason
+// changes.
+func (l *Link) tellLoss(told *string, err error) {
+	if err.Error() == *told {
+		l.options.Log.Debug().Err(err).Msg("broker still away")
+		return
+	}
+	*told = err.Error()
+	e := l.options.Log.Warn().Str("broker", l.options.URL).Err(err)
+	if h := hint(err, l.options); h != "" {
+		e = e.Str("hint", h)
+	}
+	e.Msg("broker away, trying again until it is back")
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// connect makes a client, connects it and subscribes.
+func (l *Link) connect(ctx context.Context, lost chan<- error) (paho.Client, error) {
+	client := paho.NewClient(l.clientOptions(lost))
+	if err := await(ctx, client.Connect(), connectTimeout); err != nil {
+		client.Disconnect(0)
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	for _, s := range l.subs {
+		token := client.Subscribe(s.filter, 1, func(_ paho.Client, m paho.Message) {
+			s.handle(Received{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()})
+		})
+		if err := await(ctx, token, connectTimeout); err != nil {
+			client.Disconnect(0)
+			return nil, fmt.Errorf("subscribe to %s: %w", s.filter, err)
+		}
+	}
+	return client, nil
+}
+
+func (l *Link) clientOptions(lost chan<- error) *paho.ClientOptions {
+	o := paho.NewClientOptions().
+		AddBroker(pahoURL(l.options.URL)).
+		SetClientID(l.options.ClientID).
+		SetCleanSession(true).
+		SetProtocolVersion(4).
+		SetKeepAlive(keepAlive).
+		SetPingTimeout(connectTimeout).
+		SetConnectTimeout(connectTimeout).
+		SetWriteTimeout(ackTimeout).
+		SetAutoReconnect(false).
+		SetConnectRetry(false).
+		SetBinaryWill(l.options.Will.Topic, l.options.Will.Payload, 1, l.options.Will.Retain)
+	o.SetConnectionLostHandler(func(_ paho.Client, err error) {
+		select {
+		case lost <- err:
+		default:
+		}
+	})
+	if l.options.Username != "" {
+		o.SetUsername(l.options.Username)
+	}
+	if l.options.Password != nil {
+		o.SetPassword(l.options.Password())
+	}
+	if l.options.TLS != nil {
+		o.SetTLSConfig(l.options.TLS)
+	}
+	return o
+}
+
+// pahoURL writes a URL the way paho's dialer knows it.
+func pahoURL(u string) string {
+	switch {
+	case len(u) > 7 && u[:7] == "mqtt://":
+		return "tcp://" + u[7:]
+	case len(u) > 8 && u[:8] == "mqtts://":
+		return "ssl://" + u[8:]
+	}
+	return u
+}
+
+var errNoAnswer = errors.New("no answer in time")
+
+// await waits for a token, the context or the limit, whichever is first.
+func await(ctx context.Context, t paho.Token, limit time.Duration) error {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-t.Done():
+		return t.Error()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return errNoAnswer
+	}
+}
+
+// session sends what the outbox holds until the connection is lost, the broker
+// stops acknowledging, or ctx ends.
+func (l *Link) session(ctx context.Context, client paho.Client, lost <-chan error) error {
+	l.outbox.open()
+	if l.connected != nil {
+		l.connected()
+	}
+	flight := flight{}
+	for {
+		m, err := l.next(ctx, lost)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		flight.add(client.Publish(m.Topic, 1, m.Retain, m.Payload))
+		if err := flight.land(ctx, lost); err != nil {
+			return err
+		}
+	}
+}
+
+// next is the next message to send.
+func (l *Link) next(ctx context.Context, lost <-chan error) (Message, error) {
+	for {
+		if m, ok := l.outbox.take(); ok {
+			return m, nil
+		}
+		select {
+		case <-ctx.Done():
+			return Message{}, nil
+		case err := <-lost:
+			return Message{}, fmt.Errorf("connection lost: %w", err)
+		case <-l.outbox.filled:
+		}
+	}
+}
+
+// leave sends what still waits and the last words. A clean disconnect sends no
+// will, so they take its place.
+func (l *Link) leave(client paho.Client, last []Message) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, m := range append(l.outbox.drain(), last...) {
+		if err := await(ctx, client.Publish(m.Topic, 1, m.Retain, m.Payload), 2*time.Second); err != nil {
+			l.options.Log.Warn().Err(err).Msg("last words did not reach the broker")
+			return
+		}
+	}
+}
+
+// flight holds the tokens of what was sent and not acknowledged, oldest first.
+type flight struct{ tokens []paho.Token }
+
+func (f *flight) add(t paho.Token) { f.tokens = append(f.tokens, t) }
+
+// land forgets what was acknowledged. With too much in flight it waits for the
+// oldest.
+func (f *flight) land(ctx context.Context, lost <-chan error) error {
+	for len(f.tokens) > 0 {
+		oldest := f.tokens[0]
+		select {
+		case <-oldest.Done():
+		default:
+			if len(f.tokens) < maxInFlight {
+				return nil
+			}
+			if err := awaitOrLost(ctx, oldest, lost); err != nil {
+				return err
+			}
+		}
+		if err := oldest.Error(); err != nil {
+			return fmt.Errorf("publish: %w", err)
+		}
+		f.tokens = append(f.tokens[:0], f.tokens[1:]...)
+	}
+	return nil
+}
+
+func awaitOrLost(ctx context.Context, t paho.Token, lost <-chan error) error {
+	timer := time.NewTimer(ackTimeout)
+	defer timer.Stop()
+	select {
+	case <-t.Done():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-lost:
+		return fmt.Errorf("connection lost: %w", err)
+	case <-timer.C:
+		return fmt.Errorf("broker acknowledges nothing: %w", errNoAnswer)
+	}
+}

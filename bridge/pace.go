@@ -1,0 +1,38 @@
+package bridge
+
+import "time"
+
+// pace learns how often something comes. The zero pace has seen nothing.
+type pace struct {
+	last     time.Time
+	interval time.Duration // the usual time between two; 0: not known yet
+}
+
+// saw notes that it came at now. A longer interval counts at once, a shorter one
+// slowly: a meter that sometimes leaves one out is not declared dead for it.
+func (p *pace) saw(now time.Time) {
+	if !p.last.IsZero() {
+		if d := now.Sub(p.last); d > p.interval {
+			p.interval = d
+		} else {
+			p.interval -= (p.interval - d) / 8
+		}
+	}
+	p.last = now
+}
+
+// seen says whether it ever came.
+func (p *pace) seen() bool { return !p.last.IsZero() }
+
+// late says whether it should have come several times since: after times its
+// interval and at least floor, or unknown while no interval has been seen.
+func (p *pace) late(now time.Time, times int, floor, unknown time.Duration) bool {
+	if !p.seen() {
+		return false
+	}
+	limit := unknown
+	if p.interval > 0 {
+		limit = max(time.Duration(times)*p.interval, floor)
+	}
+	return now.Sub(p.last) > limit
+}

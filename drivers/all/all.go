@@ -1,0 +1,23 @@
+// Package all names every driver. It is a plain list: nothing registers itself,
+// the order is visible, and a new protocol is one line here.
+package all
+
+import (
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
+)
+
+// Drivers are all protocols, in the order in which help shows them.
+var Drivers = []drivers.Driver{
+	p1.Driver,
+}
+
+// ByName is the driver with that name, as configured: "p1".
+func ByName(name string) (drivers.Driver, bool) {
+	for _, d := range Drivers {
+		if d.Name == name {
+			return d, true
+		}
+	}
+	return drivers.Driver{}, false
+}
