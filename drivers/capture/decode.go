@@ -1,0 +1,155 @@
+// Package capture reads telegrams that somebody captured: raw bytes, hexadecimal
+// text, or a recording of a line, from a file or a pipe that never ends. It feeds
+// them to a decoder and hands on what comes out.
+package capture
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
+)
+
+// sample is how much of an input is looked at to tell what it is.
+const sample = 512
+
+// maxLine bounds a line of hexadecimal text: the longest telegram, twice, and
+// what stands between its digits.
+const maxLine = 1 << 20
+
+// Sink takes what a decoder finds. An error of Reading ends the run.
+type Sink struct {
+	Reading func(*drivers.Reading) error
+	Refused func(*drivers.FrameError)
+}
+
+// Decode feeds all of in to d, with a final Gap. Its errors are those of the
+// input, with the line where it has lines, and those of the sink.
+func Decode(in io.Reader, d drivers.Decoder, to Sink) error {
+	r := bufio.NewReaderSize(in, 64<<10)
+	head, err := look(r)
+	if err != nil {
+		return err
+	}
+	run := run{decoder: d, sink: to}
+	switch {
+	case isRecording(head):
+		err = run.recording(r)
+	case looksHex(head):
+		err = run.hexText(r)
+	default:
+		err = run.raw(r)
+	}
+	if err != nil {
+		return err
+	}
+	d.Gap()
+	return run.drain()
+}
+
+// look returns the first bytes, as many as arrive at once but enough to judge,
+// and leaves them in r.
+func look(r *bufio.Reader) ([]byte, error) {
+	for n := 16; ; n = min(2*n, sample) {
+		head, err := r.Peek(n)
+		switch {
+		case errors.Is(err, io.EOF):
+			return head, nil
+		case err != nil:
+			return nil, err
+		}
+		if n == sample || r.Buffered() <= n {
+			return head, nil
+		}
+	}
+}
+
+func isRecording(head []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n"), []byte(`{"`))
+}
+
+// run is one input on its way through one decoder.
+type run struct {
+	decoder drivers.Decoder
+	sink    Sink
+	reading drivers.Reading
+}
+
+func (r *run) raw(in io.Reader) error {
+	buf := make([]byte, 4096)
+	for {
+		n, err := in.Read(buf)
+		r.decoder.Feed(buf[:n])
+		if err := r.drain(); err != nil {
+			return err
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *run) hexText(in io.Reader) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 4096), maxLine)
+	var buf []byte
+	for number := 1; lines.Scan(); number++ {
+		if isBlank(lines.Bytes()) {
+			continue
+		}
+		var err error
+		if buf, err = unhex(buf[:0], lines.Bytes()); err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		r.decoder.Feed(buf)
+		if err := r.drain(); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// recording feeds what the gateway received.
+func (r *run) recording(in io.Reader) error {
+	for chunk, err := range transport.ReadRecording(in) {
+		if err != nil {
+			return err
+		}
+		if chunk.Sent {
+			continue
+		}
+		r.decoder.Feed(chunk.Data)
+		if err := r.drain(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drain asks the decoder until it is dry.
+func (r *run) drain() error {
+	for {
+		err := r.decoder.Next(&r.reading)
+		if err == nil {
+			if err := r.sink.Reading(&r.reading); err != nil {
+				return err
+			}
+			continue
+		}
+		if errors.Is(err, drivers.ErrMore) {
+			return nil
+		}
+		lost, ok := errors.AsType[*drivers.FrameError](err)
+		if !ok {
+			return err
+		}
+		r.sink.Refused(lost)
+	}
+}
