@@ -135,7 +135,10 @@ func Scan[T ~string | ~[]byte](s T, d Defaults) (Code, bool) {
 			return Code{}, false
 		}
 	}
-	return c, p.i == len(s)
+	if p.i != len(s) || c.IsZero() { // 0-0:0.0.0*0 would read as "none"
+		return Code{}, false
+	}
+	return c, true
 }
 
 type scanner[T ~string | ~[]byte] struct {
