@@ -1,0 +1,152 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/all"
+)
+
+// Config is a whole configuration, valid in itself: nothing of it was tried on a
+// port or a broker.
+type Config struct {
+	MQTT          MQTT
+	HomeAssistant HomeAssistant
+	Log           Log
+	Meters        []Meter // at least one, in the order of the file
+}
+
+// HomeAssistant says whether and where meters are announced.
+type HomeAssistant struct {
+	Discovery   bool   `koanf:"discovery"`
+	Prefix      string `koanf:"prefix"`
+	StatusTopic string `koanf:"status_topic"` // where Home Assistant says that it is there
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  zerolog.Level `koanf:"level"`
+	Format Format        `koanf:"format"`
+}
+
+// Format is the form of the log.
+type Format string
+
+// The forms of the log.
+const (
+	FormatAuto Format = "auto" // text on a terminal, else JSON
+	FormatText Format = "text"
+	FormatJSON Format = "json"
+)
+
+func defaults() Config {
+	return Config{
+		MQTT:          MQTT{URL: "mqtt://127.0.0.1:1883", Base: "meter2mqtt"},
+		HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant", StatusTopic: "homeassistant/status"},
+		Log:           Log{Level: zerolog.InfoLevel, Format: FormatAuto},
+	}
+}
+
+// namedPart is a section and what it fills.
+type namedPart struct {
+	name string
+	part
+}
+
+// parts are all sections that there are once.
+func (c *Config) parts() []namedPart {
+	return []namedPart{
+		{"mqtt", &c.MQTT},
+		{"homeassistant", &c.HomeAssistant},
+		{"log", &c.Log},
+	}
+}
+
+func (h *HomeAssistant) validate(s *section) {
+	if err := checkTopic(h.Prefix); err != nil {
+		s.fail("prefix", err)
+	}
+	if err := checkTopic(h.StatusTopic); err != nil {
+		s.fail("status_topic", err)
+	}
+}
+
+func (*Log) validate(*section) {} // its converters have said everything
+
+// Load reads the configuration at path, what env (as of os.Environ) says instead
+// and the app's options, which stand between the two. path and options may be ""
+// for none. An error is always an *Error with every mistake in it.
+func Load(path string, env []string, options string) (Config, error) {
+	return loader{all.Drivers}.load(path, env, options)
+}
+
+// loader knows which drivers a meter may name.
+type loader struct{ drivers []drivers.Driver }
+
+func (l loader) load(path string, env []string, options string) (Config, error) {
+	var r report
+	tables := []*table{
+		readDocument(path, "name the configuration with -c, or see `meter2mqtt demo`, which needs none", parseTOML, &r),
+		readDocument(options, "", parseOptions, &r),
+	}
+	if err := r.err(); err != nil {
+		return Config{}, err
+	}
+	return l.assemble(tables, env)
+}
+
+// readDocument is the table in a file; nil if there is none, or r says why.
+func readDocument(path, remedy string, parse func(string, []byte, *report) *table, r *report) *table {
+	if path == "" {
+		return nil
+	}
+	document, err := readLimited(path, maxDocument)
+	if err != nil {
+		if h := drivers.Hint(err); remedy == "" {
+			remedy = h
+		}
+		r.add(origin{File: path}, err.Error(), remedy)
+		return nil
+	}
+	return parse(path, document, r)
+}
+
+// assemble merges the files' tables, later ones over earlier ones, and the
+// environment over them, and fills a Config.
+func (l loader) assemble(tables []*table, env []string) (Config, error) {
+	var r report
+	c := defaults()
+	var names []string
+	for _, p := range c.parts() {
+		names = append(names, p.name)
+	}
+	merged := newLayers(names, &r)
+	for _, t := range tables {
+		if t != nil {
+			merged.addFile(t)
+		}
+	}
+	merged.addEnvironment(parseEnvironment(env, &r))
+	for _, p := range c.parts() {
+		s := merged.section(p.name)
+		s.fill(p.part)
+		s.refuseUnknown()
+		p.validate(s)
+	}
+	c.keepApart(merged.section("mqtt"))
+	c.Meters = l.meters(merged)
+	if err := r.err(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// keepApart refuses a base that lies where Home Assistant looks for discovery
+// payloads.
+func (c *Config) keepApart(s *section) {
+	if c.HomeAssistant.Discovery && strings.HasPrefix(c.MQTT.Base+"/", c.HomeAssistant.Prefix+"/") {
+		s.wrong("base", "it lies below homeassistant.prefix, where Home Assistant takes every topic for a discovery payload", "choose another base")
+	}
+}

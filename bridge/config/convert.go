@@ -1,0 +1,152 @@
+package config
+
+import (
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rs/zerolog"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+)
+
+// converter makes a value of one Go type of a leaf, or says what is wrong and
+// how to write it.
+type converter func(value) (any, error)
+
+// converters are the types that a key may have, of ours and of the drivers.
+var converters = map[reflect.Type]converter{
+	reflect.TypeFor[string]():          to(toText),
+	reflect.TypeFor[Path]():            to(toPath),
+	reflect.TypeFor[bool]():            to(toBool),
+	reflect.TypeFor[*bool]():           to(toSwitch),
+	reflect.TypeFor[time.Duration]():   to(toDuration),
+	reflect.TypeFor[drivers.Decimal](): to(toDecimal),
+	reflect.TypeFor[*time.Location]():  to(toZone),
+	reflect.TypeFor[zerolog.Level]():   to(toLevel),
+	reflect.TypeFor[Format]():          to(toFormat),
+}
+
+func to[T any](f func(value) (T, error)) converter {
+	return func(v value) (any, error) { return f(v) }
+}
+
+// is says whether the value was written as one of the kinds. What comes from the
+// environment may be any.
+func (v value) is(kinds ...kind) bool { return v.Kind == loose || slices.Contains(kinds, v.Kind) }
+
+// toText takes text. It does not repeat what it found: it may be a secret.
+func toText(v value) (string, error) {
+	switch {
+	case !v.is(text):
+		return "", errWanted("write it in quotes", "found %s, want text", v.Kind)
+	case !utf8.ValidString(v.Text) || strings.ContainsRune(v.Text, 0):
+		return "", errWanted("type it anew, in UTF-8", "the text holds bytes that are no characters")
+	}
+	return v.Text, nil
+}
+
+// toPath takes a file's path. A relative one starts from the folder of the file
+// that it stands in; in the environment, from the working directory.
+func toPath(v value) (Path, error) {
+	path, err := toText(v)
+	if err != nil || path == "" || filepath.IsAbs(path) || v.Kind == loose {
+		return Path(path), err
+	}
+	return Path(filepath.Join(filepath.Dir(v.From.File), path)), nil
+}
+
+func toBool(v value) (bool, error) {
+	switch {
+	case !v.is(boolean):
+		return false, errWanted("write true or false, without quotes", "found %s, want true or false", v.Kind)
+	case v.Text != "true" && v.Text != "false":
+		return false, errWanted("write true or false", "%.40q is neither true nor false", v.Text)
+	}
+	return v.Text == "true", nil
+}
+
+// toSwitch takes true, false, or "auto", which is nil.
+func toSwitch(v value) (*bool, error) {
+	if v.is(text) && v.Text == "auto" {
+		return nil, nil
+	}
+	on, err := toBool(v)
+	if err != nil {
+		return nil, errWanted(`write "auto", or true or false without quotes`, "%w", err)
+	}
+	return &on, nil
+}
+
+// toDuration takes text in Go's form. A bare number is refused: of what, nobody
+// knows.
+func toDuration(v value) (time.Duration, error) {
+	const form = `write a number with its unit in quotes, as in "10s", "5m" or "1h30m"`
+	if !v.is(text, integer, decimal) {
+		return 0, errWanted(form, "found %s, want a duration", v.Kind)
+	}
+	if _, err := drivers.ParseDecimal(v.Text); err == nil {
+		return 0, errWanted("write \""+v.Text+"s\" for seconds", "%.40s has no unit", v.Text)
+	}
+	d, err := time.ParseDuration(v.Text)
+	switch {
+	case err != nil:
+		return 0, errWanted(form, "%.40q is no duration", v.Text)
+	case d < 0:
+		return 0, errWanted("write it without the minus", "%.40q is negative", v.Text)
+	}
+	return d, nil
+}
+
+// toDecimal takes a number exactly as written: 0.1 is 0.1.
+func toDecimal(v value) (drivers.Decimal, error) {
+	if !v.is(integer, decimal) {
+		return drivers.Decimal{}, errWanted("write the number without quotes, as in 40 or 0.1", "found %s, want a number", v.Kind)
+	}
+	digits := v.Text
+	if v.Kind != loose {
+		digits = strings.ReplaceAll(digits, "_", "") // TOML's 1_000
+	}
+	d, err := drivers.ParseDecimal(digits)
+	if err != nil {
+		return d, errWanted("write plain digits with at most one point, as in 40 or 0.1", "%.40q: %w", v.Text, err)
+	}
+	return d, nil
+}
+
+// toZone takes a name of the tz database; "" is nil.
+func toZone(v value) (*time.Location, error) {
+	name, err := toText(v)
+	if err != nil || name == "" {
+		return nil, err
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil, errWanted(`name it as the tz database does, as in "Europe/Amsterdam" or "UTC"`, "there is no time zone %.60q", name)
+	}
+	return zone, nil
+}
+
+func toLevel(v value) (zerolog.Level, error) {
+	name, err := oneOf(v, "trace", "debug", "info", "warn", "error")
+	if err != nil {
+		return zerolog.NoLevel, err
+	}
+	return zerolog.ParseLevel(name)
+}
+
+func toFormat(v value) (Format, error) {
+	name, err := oneOf(v, string(FormatAuto), string(FormatText), string(FormatJSON))
+	return Format(name), err
+}
+
+func oneOf(v value, words ...string) (string, error) {
+	name, err := toText(v)
+	if err == nil && !slices.Contains(words, name) {
+		err = errWanted(choices(name, words), "%.40q is none of the words that go here", name)
+	}
+	return name, err
+}

@@ -1,0 +1,167 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"regexp"
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
+)
+
+// Meter is one [[meter]] table.
+type Meter struct {
+	Name          string          `koanf:"name"`   // [a-z][a-z0-9_]{0,31}: in topics and ids, for ever
+	Label         string          `koanf:"label"`  // what people see; "": the name
+	Driver        drivers.Driver  `koanf:"driver"` // stands before Port, whose defaults are the driver's
+	Port          transport.Port  `koanf:"port"`
+	Every         time.Duration   `koanf:"every"`          // pushing meters: least gap between states, 0: none
+	Timezone      *time.Location  `koanf:"timezone"`       // nil: by the meter's maker and country, else the host's
+	Factor        drivers.Decimal `koanf:"factor"`         // of current transformers, above 0
+	VoltageFactor drivers.Decimal `koanf:"voltage_factor"` // of voltage transformers, above 0
+	Retain        *bool           `koanf:"retain"`         // the state topic; nil: by the meter's pace
+
+	// Options are the driver's own keys, as its NewConfig made them; they passed
+	// their Validate.
+	Options drivers.Config
+}
+
+// usualMode is what a port means by itself while the meter's driver is not
+// known, so that the rest of its text can be judged all the same.
+var usualMode = drivers.Mode{Baud: 9600, Bits: 8, Parity: drivers.NoParity, Stop: 1}
+
+// meters reads out every meter and compares them.
+func (l loader) meters(merged *layers) []Meter {
+	if len(merged.meters) == 0 {
+		at := merged.began["mqtt"]
+		merged.report.add(origin{File: at.File, Key: meterSection}, "there is no meter",
+			"add a table that begins with [[meter]] and has name, driver and port; `meter2mqtt ports` lists serial ports, `meter2mqtt demo` needs no meter")
+		return nil
+	}
+	var read []Meter
+	ports := map[string]Meter{}
+	for _, id := range merged.meters {
+		s := merged.meter(id)
+		m := l.meter(s)
+		m.validate(s)
+		shareNoPort(ports, m, s)
+		read = append(read, m)
+	}
+	return read
+}
+
+// meter reads out one meter.
+func (l loader) meter(s *section) Meter {
+	m := Meter{Factor: drivers.NewDecimal(1, 0), VoltageFactor: drivers.NewDecimal(1, 0)}
+	s.extra = map[reflect.Type]converter{
+		reflect.TypeFor[drivers.Driver](): to(l.driver),
+		reflect.TypeFor[transport.Port]():  to(func(v value) (transport.Port, error) { return toPort(v, m.Driver) }),
+	}
+	devicePort(s)
+	s.fill(&m)
+	if m.Driver.Name == "" {
+		for _, d := range l.drivers {
+			s.allow(d.NewConfig())
+		}
+		s.refuseUnknown()
+		return m
+	}
+	m.Options = m.Driver.NewConfig()
+	s.fill(m.Options)
+	s.refuseUnknown()
+	if err := m.Options.Validate(); err != nil {
+		s.failEach(err)
+	}
+	return m
+}
+
+// devicePort takes device, which is picked from a list in the app's form, for
+// the port.
+func devicePort(s *section) {
+	device, ok := s.values["device"]
+	if !ok || device.Kind == loose || !device.fromOptions() {
+		return
+	}
+	delete(s.values, "device")
+	if s.given("port") {
+		s.report.add(device.From, "both device and port are set", "leave one of them empty")
+		return
+	}
+	s.values["port"] = device
+}
+
+func (l loader) driver(v value) (drivers.Driver, error) {
+	name, err := toText(v)
+	if err != nil {
+		return drivers.Driver{}, err
+	}
+	var names []string
+	for _, d := range l.drivers {
+		if d.Name == name {
+			return d, nil
+		}
+		names = append(names, d.Name)
+	}
+	return drivers.Driver{}, errWanted(choices(name, names), "there is no driver %.40q", name)
+}
+
+func toPort(v value, d drivers.Driver) (transport.Port, error) {
+	text, err := toText(v)
+	if err != nil || text == "" {
+		return transport.Port{}, err // a missing port is told by validate
+	}
+	return transport.ParsePort(text, cmp.Or(d.Mode, usualMode))
+}
+
+// nameForm is the form of a meter's name; reservedName what it must not be,
+// because topics and ids use it: bridge, and what a sub-meter's id ends in.
+var (
+	nameForm     = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+	reservedName = regexp.MustCompile(`^bridge$|__|_$|_ch[0-9]+$`)
+)
+
+func (m *Meter) validate(s *section) {
+	m.validateName(s)
+	for _, key := range []string{"driver", "port"} {
+		if !s.given(key) {
+			s.wrong(key, "missing", "every meter needs name, driver and port")
+		}
+	}
+	if m.Factor.Sign() <= 0 {
+		s.wrong("factor", m.Factor.String()+" is not above 0", "write the ratio of the current transformers, as in 40 for 200/5 A")
+	}
+	if m.VoltageFactor.Sign() <= 0 {
+		s.wrong("voltage_factor", m.VoltageFactor.String()+" is not above 0", "write the ratio of the voltage transformers, as in 100 for 10000/100 V")
+	}
+	if _, err := m.Factor.Mul(m.VoltageFactor); err != nil {
+		s.wrong("factor", "factor × voltage_factor has too many digits", "write both with the digits that stand on the transformers")
+	}
+}
+
+func (m *Meter) validateName(s *section) {
+	const form = "a name is made of a to z, 0 to 9 and single _, begins with a letter, ends in neither _ nor _ch and digits, has at most 32 characters and is not bridge"
+	switch {
+	case !s.given("name"):
+		s.wrong("name", "missing", "every meter needs name, driver and port; the name is part of topics and ids and stays for ever")
+	case m.Name == "":
+		// It is no text, which was told.
+	case !nameForm.MatchString(m.Name) || reservedName.MatchString(m.Name):
+		s.wrong("name", fmt.Sprintf("%.40q cannot be a meter's name", m.Name), form+"; label takes any text")
+	}
+}
+
+// shareNoPort refuses a meter that speaks unasked on a line that another one
+// has. A recording can be read twice.
+func shareNoPort(seen map[string]Meter, m Meter, s *section) {
+	if m.Port.Scheme == "" || m.Port.Scheme == transport.Replay || m.Driver.Name == "" {
+		return
+	}
+	other, taken := seen[m.Port.Key()]
+	if taken && (m.Driver.Push() || other.Driver.Push()) {
+		s.wrong("port", fmt.Sprintf("meter %s has this port already", other.Name), "a meter that speaks unasked needs a port of its own")
+	}
+	seen[m.Port.Key()] = m
+}
+

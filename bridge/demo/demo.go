@@ -1,0 +1,185 @@
+// Package demo runs the whole gateway without hardware: a broker inside the
+// program, one simulated meter a protocol on a real line, the gateway in
+// between. The meters are simulated; what reads them is what serves real ones.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge"
+	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
+)
+
+// usual is where clients look for a broker first.
+const usual = "127.0.0.1:1883"
+
+// Options say how the demo shows itself.
+type Options struct {
+	Listen   string // of the broker, host:port; "": port 1883 on loopback, or any free one
+	Version  string
+	Out      io.Writer // the live table, or readings as JSON lines
+	Notes    io.Writer // where to look
+	Terminal bool      // Out is a terminal
+}
+
+// Run runs until ctx ends, which is no error.
+func Run(ctx context.Context, o Options) error {
+	broker, err := start(o.Listen)
+	if err != nil {
+		return err
+	}
+	defer broker.close()
+	dir, err := os.MkdirTemp("", "meter2mqtt-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+
+	group, ctx := errgroup.WithContext(ctx)
+	text, err := meters(ctx, group, dir)
+	if err != nil {
+		return err
+	}
+	c, err := configure(dir, broker, text)
+	if err != nil {
+		return err
+	}
+	head := broker.directions(c.MQTT.Base)
+	show := &shower{options: o, table: newTable(o.Out, head)}
+	log := zerolog.New(zerolog.ConsoleWriter{Out: o.Notes, TimeFormat: time.TimeOnly}).
+		Level(zerolog.WarnLevel).With().Timestamp().Logger()
+	b, err := bridge.New(c, bridge.Options{Version: o.Version, Log: log, Observe: show.observe})
+	if err != nil {
+		return err
+	}
+	if !o.Terminal {
+		fmt.Fprintln(o.Notes, head)
+	}
+	group.Go(func() error { return b.Run(ctx) })
+	group.Go(func() error { return show.run(ctx) })
+	return group.Wait()
+}
+
+// start takes the usual port if nobody has it, else any.
+func start(listen string) (*broker, error) {
+	if listen != "" {
+		return startBroker(listen)
+	}
+	if b, err := startBroker(usual); err == nil {
+		return b, nil
+	}
+	return startBroker("127.0.0.1:0")
+}
+
+// meters starts one simulated meter a protocol, and returns the configuration
+// that reads them, as a person would write it.
+func meters(ctx context.Context, group *errgroup.Group, dir string) (string, error) {
+	var text strings.Builder
+	for _, driver := range sim.Drivers() {
+		meter, err := sim.New(driver, sim.Options{})
+		if err != nil {
+			return "", err
+		}
+		name := strings.ReplaceAll(driver, "-", "_")
+		path := filepath.Join(dir, name)
+		listener, err := sim.Listen("pty:" + path)
+		if err != nil {
+			return "", err
+		}
+		group.Go(func() error { return listener.Serve(ctx, meter) })
+		fmt.Fprintf(&text, "[[meter]]\nname = %q\nlabel = %q\ndriver = %q\nport = %q\n\n",
+			name, "Demo "+driver, driver, path)
+	}
+	return text.String(), nil
+}
+
+// configure writes and loads a configuration file, so that the demo goes the way
+// that everybody goes.
+func configure(dir string, b *broker, meters string) (config.Config, error) {
+	text := fmt.Sprintf("[mqtt]\nurl = %q\nclient_id = \"meter2mqtt-demo\"\n", "mqtt://"+b.dialAddress())
+	if b.username != "" {
+		text += fmt.Sprintf("username = %q\npassword = %q\n", b.username, b.password)
+	}
+	file := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(file, []byte(text+"\n"+meters), 0o600); err != nil {
+		return config.Config{}, err
+	}
+	return config.Load(file, nil, "")
+}
+
+// directions tell how to look at the demo from outside.
+func (b *broker) directions(base string) string {
+	host, port, _ := strings.Cut(b.dialAddress(), ":")
+	login := ""
+	if b.username != "" {
+		login = fmt.Sprintf(" -u %s -P %s", b.username, b.password)
+	}
+	return fmt.Sprintf(`meter2mqtt demo. Watch the topics in another terminal:
+  mosquitto_sub -h %s -p %s%s -v -t '%s/#'
+Or add the MQTT integration in Home Assistant with broker %s, port %s: the meters appear by themselves.
+Ctrl-C ends it.`, host, port, login, base, host, port)
+}
+
+// shower shows readings: on a terminal the table, else a JSON object a line.
+type shower struct {
+	options Options
+	table   *table
+
+	mu   sync.Mutex
+	line []byte
+	err  error
+}
+
+func (s *shower) observe(meter string, r *drivers.Reading) {
+	if s.options.Terminal {
+		s.table.observe(meter, r)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.line = append(r.AppendJSON(s.line[:0]), '\n')
+	if _, err := s.options.Out.Write(s.line); err != nil && s.err == nil {
+		s.err = err
+	}
+}
+
+// run redraws the table each second until ctx ends. Whoever reads our output
+// may stop reading: then the demo ends too.
+func (s *shower) run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			if s.options.Terminal {
+				if err := s.table.draw(now); err != nil {
+					return err
+				}
+			}
+			if err := s.failure(); err != nil {
+				return errors.Join(errors.New("output closed"), err)
+			}
+		}
+	}
+}
+
+func (s *shower) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}

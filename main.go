@@ -1,0 +1,485 @@
+// Command meter2mqtt brings utility meters to MQTT and Home Assistant.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+	_ "time/tzdata" // an empty container has no zone data
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge"
+	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/bridge/demo"
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/all"
+	"github.com/meter2mqtt/meter2mqtt/drivers/capture"
+	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
+)
+
+// Set by the build.
+var (
+	version = "devel"
+	commit  = "unknown"
+	date    = "unknown"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := execute(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// execute runs one command line. Results go to stdout; errors, each with its
+// remedy, to stderr.
+func execute(ctx context.Context, args []string) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if f, ok := errors.AsType[failed](err); ok {
+		if f.error != nil {
+			printError(f.error)
+		}
+		return exitFailed
+	}
+	printError(err)
+	fmt.Fprintf(os.Stderr, "hint: %s --help\n", command.CommandPath())
+	return exitUsage
+}
+
+// failed marks an error of the work itself, as opposed to one of the command
+// line. Without an error inside, all was said already.
+type failed struct{ error }
+
+func (f failed) Unwrap() error { return f.error }
+
+// working runs a command's work and marks its errors.
+func working(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := f(cmd, args); err != nil {
+			if _, ok := errors.AsType[usage](err); ok {
+				return err
+			}
+			return failed{err}
+		}
+		return nil
+	}
+}
+
+// usage is an error of the command line that only the work could find.
+type usage struct{ error }
+
+// printError prints every joined error on a line of its own, with its remedy.
+func printError(err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && joined != nil {
+		for _, e := range joined.Unwrap() {
+			printError(e)
+		}
+		return
+	}
+	fmt.Fprintf(os.Stderr, "error: %s\n", err)
+	if h := drivers.Hint(err); h != "" {
+		fmt.Fprintf(os.Stderr, "hint: %s\n", h)
+	}
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "meter2mqtt",
+		Short: "Utility meters to MQTT and Home Assistant",
+		Long: `meter2mqtt reads utility meters and publishes them on MQTT, announced to Home
+Assistant. Try it without a meter:
+
+  meter2mqtt demo
+
+With a meter, write config.toml (config.example.toml explains every key), then:
+
+  meter2mqtt check -c config.toml
+  meter2mqtt run -c config.toml`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), simulateCommand(),
+		recordCommand(), portsCommand(), versionCommand())
+	return root
+}
+
+// configFlags are the flags of the commands that read a configuration.
+type configFlags struct{ file, options string }
+
+func (f *configFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.file, "config", "c", "", "configuration file (TOML)")
+	cmd.Flags().StringVar(&f.options, "options", "", "options file of the Home Assistant app (JSON), in place of or beside -c")
+}
+
+func (f *configFlags) load() (config.Config, error) {
+	if f.file == "" && f.options == "" {
+		return config.Config{}, usage{errors.New("which configuration? give -c config.toml")}
+	}
+	return config.Load(f.file, os.Environ(), f.options)
+}
+
+func runCommand() *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:     "run -c config.toml",
+		Short:   "Run the gateway",
+		Long:    "Runs the gateway until SIGINT or SIGTERM. A missing broker, port or meter is told once and tried again.",
+		Example: "  meter2mqtt run -c /etc/meter2mqtt/config.toml",
+		Args:    cobra.NoArgs,
+		RunE: working(func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.load()
+			if err != nil {
+				return err
+			}
+			b, err := bridge.New(c, bridge.Options{Version: version, Log: newLogger(c.Log)})
+			if err != nil {
+				return err
+			}
+			return b.Run(cmd.Context())
+		}),
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// newLogger logs to stderr: text on a terminal, else JSON, unless configured.
+func newLogger(c config.Log) zerolog.Logger {
+	var out io.Writer = os.Stderr
+	if c.Format == "text" || c.Format == "auto" && term.IsTerminal(int(os.Stderr.Fd())) {
+		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.DateTime}
+	}
+	return zerolog.New(out).Level(c.Level).With().Timestamp().Logger()
+}
+
+func checkCommand() *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "check -c config.toml",
+		Short: "Check a configuration and name every mistake in it",
+		Example: `  meter2mqtt check -c config.toml
+  METER2MQTT_MQTT__URL=mqtt://broker:1883 meter2mqtt check -c config.toml`,
+		Args: cobra.NoArgs,
+		RunE: working(func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.load()
+			if err != nil {
+				return err
+			}
+			if _, err := bridge.New(c, bridge.Options{Log: zerolog.Nop()}); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d meter(s), broker %s: no mistake found\n", len(c.Meters), c.MQTT.URL)
+			return nil
+		}),
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+func demoCommand() *cobra.Command {
+	var (
+		listen string
+		limit  time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Watch it work without a meter: simulated meters, a broker inside, a live table",
+		Long: `Starts an MQTT broker inside the program and one simulated meter a protocol on a
+real line each, and runs the gateway between them: the same code that serves a
+real meter. On a terminal it shows a live table, else readings as decode prints
+them.`,
+		Example: `  meter2mqtt demo
+  meter2mqtt demo --for 10s
+  meter2mqtt demo --listen 0.0.0.0:1883     # makes and prints a user and a password`,
+		Args: cobra.NoArgs,
+		RunE: working(func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if limit > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, limit)
+				defer cancel()
+			}
+			return demo.Run(ctx, demo.Options{
+				Listen: listen, Version: version, Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(),
+				Terminal: term.IsTerminal(int(os.Stdout.Fd())),
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&listen, "listen", "", "address of the broker, host:port (default: port 1883 on loopback, or any free one)")
+	cmd.Flags().DurationVar(&limit, "for", 0, "end by itself after this long, as in 10s")
+	return cmd
+}
+
+func decodeCommand() *cobra.Command {
+	var (
+		driver, zone string
+		set          []string
+	)
+	cmd := &cobra.Command{
+		Use:   "decode --driver NAME [FILE...]",
+		Short: "Telegrams in, readings out, one JSON object a line",
+		Long: `Reads captured telegrams from files or stdin (-): raw bytes, hexadecimal text, or
+a file that record made. Each good telegram gives one JSON object on stdout; each
+refused one a line on stderr. Exits 0 if there was a reading and nothing was
+refused.`,
+		Example: `  meter2mqtt decode --driver p1 telegram.txt
+  cat /dev/ttyUSB0 | meter2mqtt decode --driver p1
+  meter2mqtt decode --driver p1 --timezone Europe/Brussels --set check=none telegram.txt`,
+		RunE: working(func(cmd *cobra.Command, args []string) error {
+			d, ok := all.ByName(driver)
+			if !ok {
+				return usage{fmt.Errorf("driver %q: want one of %s", driver, driverNames())}
+			}
+			options, err := config.DriverOptions(d, set)
+			if err != nil {
+				return err
+			}
+			zones := drivers.Zones{Host: time.Local}
+			if zone != "" {
+				if zones.Meter, err = time.LoadLocation(zone); err != nil {
+					return usage{fmt.Errorf("timezone %q: want a name as in Europe/Amsterdam", zone)}
+				}
+			}
+			return decodeFiles(cmd.OutOrStdout(), args, func() (drivers.Decoder, error) { return d.NewDecoder(options, zones) })
+		}),
+	}
+	cmd.Flags().StringVar(&driver, "driver", "", "one of "+driverNames())
+	cmd.Flags().StringVar(&zone, "timezone", "", "zone of clocks that send no offset, as in Europe/Amsterdam")
+	cmd.Flags().StringArrayVar(&set, "set", nil, "a key of the driver's configuration, KEY=VALUE")
+	return cmd
+}
+
+func driverNames() string {
+	names := make([]string, len(all.Drivers))
+	for i, d := range all.Drivers {
+		names[i] = d.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// decodeFiles decodes each file with a decoder of its own.
+func decodeFiles(out io.Writer, files []string, newDecoder func() (drivers.Decoder, error)) error {
+	if len(files) == 0 {
+		files = []string{"-"}
+	}
+	p := printer{out: bufio.NewWriter(out)}
+	var problems []error
+	for _, name := range files {
+		d, err := newDecoder()
+		if err != nil {
+			return err
+		}
+		if err := p.decode(name, d); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	switch {
+	case len(problems) > 0:
+		return errors.Join(problems...)
+	case p.readings == 0 && p.refused == 0:
+		return drivers.WithHint(errors.New("no telegram found"), "is it the right --driver?")
+	case p.refused > 0 || p.readings == 0:
+		return failed{}
+	}
+	return nil
+}
+
+// printer prints readings and what was refused.
+type printer struct {
+	out               *bufio.Writer
+	readings, refused int
+	line              []byte
+}
+
+func (p *printer) decode(name string, d drivers.Decoder) error {
+	in := os.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return errors.Unwrap(err)
+		}
+		defer f.Close()
+		in = f
+	}
+	return capture.Decode(in, d, capture.Sink{
+		Reading: p.print,
+		Refused: func(e *drivers.FrameError) {
+			p.refused++
+			printError(fmt.Errorf("%s: telegram refused: %w", name, e))
+		},
+	})
+}
+
+func (p *printer) print(r *drivers.Reading) error {
+	p.readings++
+	p.line = append(r.AppendJSON(p.line[:0]), '\n')
+	if _, err := p.out.Write(p.line); err != nil {
+		return err
+	}
+	return p.out.Flush()
+}
+
+func simulateCommand() *cobra.Command {
+	var (
+		driver, listen string
+		faults         []string
+		period         time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "simulate --driver NAME --listen ADDRESS",
+		Short: "A simulated meter for other programs",
+		Long: `Simulates a meter on a TCP port or a pseudo terminal. The first line on stdout
+says where: {"listening":"tcp://..."} or {"pty":"..."}.
+
+Faults, each given with --fault:
+` + sim.FaultHelp(),
+		Example: `  meter2mqtt simulate --driver p1 --listen tcp://127.0.0.1:0
+  meter2mqtt simulate --driver p1 --listen pty:/tmp/meter --fault bad-crc`,
+		Args: cobra.NoArgs,
+		RunE: working(func(cmd *cobra.Command, _ []string) error {
+			meter, err := sim.New(driver, sim.Options{Period: period, Faults: faults})
+			if err != nil {
+				return usage{err}
+			}
+			l, err := sim.Listen(listen)
+			if err != nil {
+				return err
+			}
+			where := map[string]string{l.Kind(): l.Address()}
+			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(where); err != nil {
+				return err
+			}
+			return l.Serve(cmd.Context(), meter)
+		}),
+	}
+	cmd.Flags().StringVar(&driver, "driver", "p1", "one of "+driverNames())
+	cmd.Flags().StringVar(&listen, "listen", "tcp://127.0.0.1:0", "tcp://host:port or pty:PATH")
+	cmd.Flags().StringArrayVar(&faults, "fault", nil, "a fault to show, may be given several times")
+	cmd.Flags().DurationVar(&period, "period", 0, "time between two telegrams (default: the meter's own)")
+	return cmd
+}
+
+func recordCommand() *cobra.Command {
+	var (
+		port, driver string
+		limit        time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "record --port PORT FILE",
+		Short: "Record what a line says, with its timing, to replay or decode it later",
+		Long: `Writes what arrives on a line as JSON lines, one {"t":seconds,"dir":"rx","hex":"..."}
+a piece. Play it back with --port replay:FILE wherever a port goes.`,
+		Example: `  meter2mqtt record --port /dev/ttyUSB0 line.jsonl
+  meter2mqtt record --port 'serial:///dev/ttyUSB0?baud=9600&mode=7E1' --for 1m line.jsonl`,
+		Args: cobra.ExactArgs(1),
+		RunE: working(func(cmd *cobra.Command, args []string) error {
+			d, ok := all.ByName(driver)
+			if !ok {
+				return usage{fmt.Errorf("driver %q: want one of %s", driver, driverNames())}
+			}
+			p, err := transport.ParsePort(port, d.Mode)
+			if err != nil {
+				return usage{err}
+			}
+			ctx := cmd.Context()
+			if limit > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, limit)
+				defer cancel()
+			}
+			return record(ctx, p, args[0], cmd.ErrOrStderr())
+		}),
+	}
+	cmd.Flags().StringVar(&port, "port", "", "where the meter is: a path, serial://, tcp://host:port")
+	cmd.Flags().StringVar(&driver, "driver", "p1", "whose usual speed a serial port has, if it says none")
+	cmd.Flags().DurationVar(&limit, "for", 0, "end by itself after this long, as in 1m")
+	_ = cmd.MarkFlagRequired("port")
+	return cmd
+}
+
+// record copies a line into a recording until ctx ends.
+func record(ctx context.Context, p transport.Port, name string, notes io.Writer) error {
+	line, err := transport.Open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer line.Close()
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fmt.Fprintf(notes, "recording %s into %s, end with Ctrl-C\n", p, name)
+	total := 0
+	listener := drivers.Listener{
+		Line: transport.Record(line, f, nil, time.Now), Decoder: silent{},
+		Bytes: func(b []byte) { total += len(b) },
+	}
+	err = listener.Run(ctx)
+	fmt.Fprintf(notes, "%d bytes recorded\n", total)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
+
+// silent is a decoder that finds nothing: recording wants the bytes only.
+type silent struct{}
+
+func (silent) Feed([]byte)                 {}
+func (silent) Next(*drivers.Reading) error { return drivers.ErrMore }
+func (silent) Gap()                        {}
+
+func portsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "ports",
+		Short:   "Serial ports by a name that stays, and what they are",
+		Example: "  meter2mqtt ports",
+		Args:    cobra.NoArgs,
+		RunE: working(func(cmd *cobra.Command, _ []string) error {
+			ports, err := transport.List()
+			if err != nil {
+				return err
+			}
+			return transport.PrintPorts(cmd.OutOrStdout(), ports)
+		}),
+	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Version, commit, build date",
+		Args:  cobra.NoArgs,
+		RunE: working(func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "meter2mqtt %s, commit %s, built %s\n", version, commit, date)
+			return err
+		}),
+	}
+}
