@@ -1,0 +1,44 @@
+// Package transport opens the lines that meters are on: serial ports, TCP
+// converters and recordings. It knows ports, deadlines and bytes; no meters.
+//
+// A port is named by a text, ParsePort reads it, Open gives a drivers.Line, and a
+// Supervisor keeps one open for as long as the program runs.
+//
+// # Serial: two descriptors
+//
+// github.com/tarm/serial opens the port and sets speed and frame. The bytes go
+// through a descriptor of our own, opened beside it and not blocking, which the
+// runtime's poller watches. What that buys, each point observed on Linux:
+//
+//   - A blocked read ends at its deadline exactly, and Close wakes it. tarm's
+//     read times out in steps of 100 ms and Close does not wake it.
+//   - A quiet line and a pulled plug differ: the one waits, the other reads as
+//     nothing, or EIO. Through tarm both read as (0, io.EOF).
+//   - No thread is blocked a line, and a byte wakes its reader as fast as on a
+//     socket: BenchmarkSerialLatency measures it beside tarm's own read.
+//   - Another speed takes effect without letting go of the line: tarm opens it
+//     once more, sets the mode, which belongs to the tty and not to the handle,
+//     and is closed again. Lock, modem lines and waiting bytes stay.
+//
+// Rejected: reading through tarm in slices of 100 ms (each deadline up to 100 ms
+// late, a thread a line, and a stat of the device after each quiet slice to
+// notice an unplugged one).
+//
+// # Serial: parity
+//
+// tarm has bytes with wrong parity delivered as good ones. On 7E1 and 7O1 lines
+// the frame is therefore set to 8 bits without parity, which has the same length
+// on the wire: the parity bit is written into bit 7 of every byte sent, and
+// checked and taken off every byte received. A byte whose parity is wrong is
+// delivered with bit 7 set: it is no ASCII, so no decoder of a 7-bit protocol
+// takes it, and the telegram is lost rather than wrong. Dropping it instead
+// would turn 1234 into 134. On 8E1 and 8O1 lines, all of whose protocols carry
+// lengths and checks, the kernel is told to drop such bytes (INPCK).
+//
+// # Who may have a line
+//
+// A serial port is taken with flock, which other careful programs respect, and,
+// except on pseudo-terminals, with TIOCEXCL, which keeps out the careless unless
+// they are root. Pseudo-terminals are left out because their other end keeps
+// them alive: the mark of a killed gateway would shut out the next one.
+package transport
