@@ -29,8 +29,16 @@ var past = time.Unix(1, 0)
 func (l *Listener) Run(ctx context.Context) error {
 	// A cancelled read: the deadline is set first, ctx is looked at second, so
 	// that a cancel in between cannot be overwritten.
-	stop := context.AfterFunc(ctx, func() { _ = l.Line.SetReadDeadline(past) })
-	defer stop()
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
+		_ = l.Line.SetReadDeadline(past)
+	})
+	defer func() {
+		if !stop() {
+			<-woken // whoever has the line next must not find this deadline on it later
+		}
+	}()
 	var (
 		r     Reading
 		buf   = make([]byte, 2048)
@@ -64,7 +72,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return l.end(&r, err)
+			return l.end(&r, heard, err)
 		case begun && l.Gap > 0:
 			begun = false
 			l.Decoder.Gap()
@@ -87,9 +95,9 @@ func (l *Listener) setDeadline(wait time.Duration) error {
 }
 
 // end lets the decoder finish what the line's last bytes began.
-func (l *Listener) end(r *Reading, cause error) error {
+func (l *Listener) end(r *Reading, heard time.Time, cause error) error {
 	l.Decoder.Gap()
-	if err := l.drain(r, time.Now()); err != nil {
+	if err := l.drain(r, heard); err != nil {
 		return err
 	}
 	return cause
