@@ -25,7 +25,7 @@ type Process struct {
 // broker's URL and $STATE for a folder of this test's own. It is stopped at the
 // end of the test at the latest, and the test fails if it does not end with
 // exit code 0.
-func (o *Oracle) Run(t testing.TB, config string) *Process {
+func (o *Oracle) Run(t *testing.T, config string) *Process {
 	t.Helper()
 	dir := t.TempDir()
 	p := &Process{oracle: o, config: filepath.Join(dir, "config.toml"), stderr: &output{}}
@@ -49,13 +49,13 @@ func (o *Oracle) Run(t testing.TB, config string) *Process {
 
 // Start starts it again after Stop or Kill, with the same configuration and the
 // same state.
-func (p *Process) Start(t testing.TB) {
+func (p *Process) Start(t *testing.T) {
 	t.Helper()
 	binary, err := p.oracle.binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "run", "-c", p.config) //nolint:gosec,noctx // ended by Stop
+	cmd := exec.Command(binary, "run", "-c", p.config) //nolint:noctx // ended by Stop
 	c, err := spawn(p.oracle.guard, cmd, p.stderr)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func (p *Process) Start(t testing.TB) {
 
 // Stop asks it to end, as systemd and Docker do, and fails the test unless it
 // ends by itself with exit code 0.
-func (p *Process) Stop(t testing.TB) {
+func (p *Process) Stop(t *testing.T) {
 	t.Helper()
 	if err := p.child.stop(syscall.SIGTERM, stopLimit); err != nil {
 		t.Errorf("the gateway did not end well: %v\n%s", err, p.stderr.tail(40))
@@ -73,7 +73,7 @@ func (p *Process) Stop(t testing.TB) {
 }
 
 // Kill ends it as a power cut would.
-func (p *Process) Kill(t testing.TB) {
+func (p *Process) Kill(t *testing.T) {
 	t.Helper()
 	if p.child.gone() {
 		t.Errorf("the gateway had ended by itself: %v\n%s", p.child.err, p.stderr.tail(40))
@@ -82,7 +82,7 @@ func (p *Process) Kill(t testing.TB) {
 }
 
 // Restart is Stop and Start.
-func (p *Process) Restart(t testing.TB) {
+func (p *Process) Restart(t *testing.T) {
 	t.Helper()
 	p.Stop(t)
 	p.Start(t)
@@ -101,7 +101,8 @@ func (p *Process) Running() error {
 }
 
 // finish stops it at the end of a test, and shows its log if the test failed.
-func (p *Process) finish(t testing.TB) {
+func (p *Process) finish(t *testing.T) {
+	t.Helper()
 	switch err := p.child.err; {
 	case !p.child.gone():
 		p.Stop(t)

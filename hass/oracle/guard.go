@@ -24,7 +24,7 @@ type guard struct {
 // $1/pids, one file a process, and removes $1. $2 stops Home Assistant.
 const guardScript = `
 cat >/dev/null
-[ ! -f "$1/homeassistant/pid" ] || "$2" "$1/homeassistant"
+[ ! -f "$1/homeassistant/pid" ] || sh "$2" "$1/homeassistant"
 for f in "$1"/pids/*; do
     [ ! -f "$f" ] || kill -9 "$(cat "$f")"
 done

@@ -37,33 +37,28 @@ func newHomeAssistant(g *guard, scripts string, b *Broker) (*homeAssistant, erro
 
 func (h *homeAssistant) start() error {
 	h.told = 0 // start.sh begins a new log
-	_, err := h.script("start.sh", strconv.Itoa(h.broker.port), strconv.Itoa(h.port), h.dir)
-	return err
+	return h.script("start.sh", strconv.Itoa(h.broker.port), strconv.Itoa(h.port), h.dir)
 }
 
-func (h *homeAssistant) stop() error {
-	_, err := h.script("stop.sh", h.dir)
-	return err
-}
+func (h *homeAssistant) stop() error { return h.script("stop.sh", h.dir) }
 
 // script runs one of the oracle's scripts. Its output goes to a file, for what
 // start.sh leaves running holds it open.
-func (h *homeAssistant) script(name string, args ...string) (string, error) {
+func (h *homeAssistant) script(name string, args ...string) error {
 	out, err := os.CreateTemp(filepath.Dir(h.dir), name)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = out.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(h.scripts, name), args...) //nolint:gosec // the oracle's own scripts
+	cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(h.scripts, name)}, args...)...)
 	cmd.Stdout, cmd.Stderr = out, out
-	runErr := cmd.Run()
-	text, err := os.ReadFile(out.Name())
-	if runErr != nil {
-		return "", fmt.Errorf("home assistant: %s: %w\n%s", name, runErr, text)
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(out.Name()) // what it said only helps to explain
+		return fmt.Errorf("home assistant: %s: %w\n%s", name, err, text)
 	}
-	return string(text), err
+	return nil
 }
 
 // ask runs haq.py and decodes its answer into v, unless v is nil.
@@ -160,7 +155,7 @@ func (h *homeAssistant) flushLog(mark string) error {
 	if err := h.ask(nil, "call", "system_log.write", data); err != nil {
 		return err
 	}
-	return until(10*time.Second, func(context.Context) error {
+	return until(10*time.Second, func() error {
 		text, err := os.ReadFile(filepath.Join(h.dir, "home-assistant.log"))
 		if err == nil && !strings.Contains(string(text), line) {
 			err = errors.New("home assistant: its log has not been written yet")

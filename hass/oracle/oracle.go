@@ -55,7 +55,7 @@ func Main(m *testing.M) {
 // the end of the test everything retained is cleared, and the test fails if Home
 // Assistant has logged a complaint. A test is skipped unless METER2MQTT_HA is 1;
 // if it is, whatever is missing fails it.
-func Start(t testing.TB) *Oracle {
+func Start(t *testing.T) *Oracle {
 	t.Helper()
 	if !Enabled() {
 		t.Skipf("needs a real Home Assistant: set %s=1 (make ha)", switchedOn)
@@ -120,7 +120,7 @@ func moduleRoot() (string, error) {
 // build makes the gateway from the tree as it stands, the way it is shipped.
 func build(root, dir string) (string, error) {
 	binary := filepath.Join(dir, "meter2mqtt")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", binary, ".") //nolint:gosec,noctx // go test's own limit ends it
+	cmd := exec.Command("go", "build", "-trimpath", "-o", binary, ".") //nolint:noctx // go test's own limit ends it
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -131,14 +131,14 @@ func build(root, dir string) (string, error) {
 
 // RestartHomeAssistant stops it and starts it again on the same configuration,
 // and fails the test if it complained until then or while it shut down.
-func (o *Oracle) RestartHomeAssistant(t testing.TB) {
+func (o *Oracle) RestartHomeAssistant(t *testing.T) {
 	t.Helper()
 	o.StopHomeAssistant(t)
 	o.StartHomeAssistant(t)
 }
 
 // StopHomeAssistant takes it away until StartHomeAssistant.
-func (o *Oracle) StopHomeAssistant(t testing.TB) {
+func (o *Oracle) StopHomeAssistant(t *testing.T) {
 	t.Helper()
 	if err := o.ha.stop(); err != nil {
 		t.Fatal(err)
@@ -149,7 +149,7 @@ func (o *Oracle) StopHomeAssistant(t testing.TB) {
 }
 
 // StartHomeAssistant brings it back after StopHomeAssistant.
-func (o *Oracle) StartHomeAssistant(t testing.TB) {
+func (o *Oracle) StartHomeAssistant(t *testing.T) {
 	t.Helper()
 	if err := o.ha.start(); err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func (o *Oracle) StartHomeAssistant(t testing.TB) {
 // NoComplaint waits until Home Assistant has taken all that was published so
 // far, and fails the test if it logged a warning or an error that a publisher
 // can cause.
-func (o *Oracle) NoComplaint(t testing.TB) {
+func (o *Oracle) NoComplaint(t *testing.T) {
 	t.Helper()
 	for _, c := range o.complaints(t) {
 		t.Errorf("home assistant complains: %s", c)
@@ -167,7 +167,7 @@ func (o *Oracle) NoComplaint(t testing.TB) {
 }
 
 // complaints are those since the last look, all that was published taken.
-func (o *Oracle) complaints(t testing.TB) []complaint {
+func (o *Oracle) complaints(t *testing.T) []complaint {
 	t.Helper()
 	if err := o.ha.settle(); err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func (o *Oracle) complaints(t testing.TB) []complaint {
 }
 
 // logged are the complaints since the last look, in the log as it stands.
-func (o *Oracle) logged(t testing.TB) []complaint {
+func (o *Oracle) logged(t *testing.T) []complaint {
 	t.Helper()
 	list, err := o.ha.complaints()
 	if err != nil {
@@ -191,7 +191,8 @@ func (o *Oracle) snapshot() (*snapshot, error) {
 }
 
 // finish looks for complaints and leaves an empty house to the next test.
-func (o *Oracle) finish(t testing.TB) {
+func (o *Oracle) finish(t *testing.T) {
+	t.Helper()
 	if t.Failed() {
 		t.Logf("the broker's log:\n%s", o.Broker.log.tail(20))
 	}
@@ -201,7 +202,8 @@ func (o *Oracle) finish(t testing.TB) {
 
 // clear takes back all that is retained: first what announces devices, so that
 // they leave Home Assistant before their topics fall silent.
-func (o *Oracle) clear(t testing.TB) {
+func (o *Oracle) clear(t *testing.T) {
+	t.Helper()
 	s, err := o.snapshot()
 	if err != nil {
 		t.Fatal(err)
@@ -241,7 +243,7 @@ func (s *snapshot) deviceIDs() []string {
 
 // retained are the topics that the broker keeps, Home Assistant's and the
 // marker's apart.
-func (o *Oracle) retained(t testing.TB) []string {
+func (o *Oracle) retained(t *testing.T) []string {
 	var topics []string
 	for _, m := range o.Broker.Retained(t, "#") {
 		if m.Topic != markerTopic && m.Topic != deviceTopic(markerDevice) {

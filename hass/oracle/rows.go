@@ -57,7 +57,7 @@ type state struct {
 // Expect waits until Home Assistant shows exactly the rows: each as it says, and
 // no other entity on their devices. If it does not come to that within Patience,
 // it fails the test with every difference.
-func (o *Oracle) Expect(t testing.TB, rows []Row) {
+func (o *Oracle) Expect(t *testing.T, rows []Row) {
 	t.Helper()
 	o.Until(t, func() error {
 		s, err := o.snapshot()

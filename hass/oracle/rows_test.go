@@ -40,31 +40,55 @@ func TestDifferences(t *testing.T) {
 	}{
 		{"rows that fit", func(r []Row) []Row { return r }, nil},
 		{"a state that fits its pattern", func(r []Row) []Row { r[0].State = `/^23\d/`; return r }, nil},
-		{"a state that does not fit its pattern", func(r []Row) []Row { r[0].State = `/^24\d/`; return r },
-			[]string{`m_main_1_0_32_7_0: state: got "230.1", want "/^24\\d/"`}},
-		{"another state", func(r []Row) []Row { r[0].State = "230.10"; return r },
-			[]string{`m_main_1_0_32_7_0: state: got "230.1", want "230.10"`}},
-		{"another device class", func(r []Row) []Row { r[0].DeviceClass = "current"; return r },
-			[]string{`m_main_1_0_32_7_0: device class: got "voltage", want "current"`}},
-		{"a state class where none is wanted", func(r []Row) []Row { r[0].StateClass = ""; return r },
-			[]string{`m_main_1_0_32_7_0: state class: got "measurement", want ""`}},
-		{"another unit", func(r []Row) []Row { r[0].Unit = "mV"; return r },
-			[]string{`m_main_1_0_32_7_0: unit: got "V", want "mV"`}},
-		{"another name", func(r []Row) []Row { r[0].Name = "Voltage"; return r },
-			[]string{`m_main_1_0_32_7_0: name: got "Voltage L1", want "Voltage"`}},
-		{"another entity id", func(r []Row) []Row { r[0].EntityID = "sensor.x"; return r },
-			[]string{`m_main_1_0_32_7_0: entity id: got "sensor.meter_voltage_l1", want "sensor.x"`}},
-		{"another device", func(r []Row) []Row { r[0].Device = "Mains"; return r },
-			[]string{`m_main_1_0_32_7_0: device: got "Meter", want "Mains"`}},
-		{"another category", func(r []Row) []Row { r[1].Category = ""; return r },
-			[]string{`m_main_1_3_0_2_8: category: got "diagnostic", want ""`}},
-		{"an entity that should be enabled", func(r []Row) []Row { r[1].Disabled = false; return r },
-			[]string{`m_main_1_3_0_2_8: disabled: got "true", want "false"`}},
-		{"an entity that is missing", func(r []Row) []Row { return append(r, Row{UniqueID: "m_main_gone"}) },
-			[]string{"m_main_gone: no such entity"}},
-		{"an entity too many on the device", func(r []Row) []Row { return r[:1] },
+		{
+			"a state that does not fit its pattern", func(r []Row) []Row { r[0].State = `/^24\d/`; return r },
+			[]string{`m_main_1_0_32_7_0: state: got "230.1", want "/^24\\d/"`},
+		},
+		{
+			"another state", func(r []Row) []Row { r[0].State = "230.10"; return r },
+			[]string{`m_main_1_0_32_7_0: state: got "230.1", want "230.10"`},
+		},
+		{
+			"another device class", func(r []Row) []Row { r[0].DeviceClass = "current"; return r },
+			[]string{`m_main_1_0_32_7_0: device class: got "voltage", want "current"`},
+		},
+		{
+			"a state class where none is wanted", func(r []Row) []Row { r[0].StateClass = ""; return r },
+			[]string{`m_main_1_0_32_7_0: state class: got "measurement", want ""`},
+		},
+		{
+			"another unit", func(r []Row) []Row { r[0].Unit = "mV"; return r },
+			[]string{`m_main_1_0_32_7_0: unit: got "V", want "mV"`},
+		},
+		{
+			"another name", func(r []Row) []Row { r[0].Name = "Voltage"; return r },
+			[]string{`m_main_1_0_32_7_0: name: got "Voltage L1", want "Voltage"`},
+		},
+		{
+			"another entity id", func(r []Row) []Row { r[0].EntityID = "sensor.x"; return r },
+			[]string{`m_main_1_0_32_7_0: entity id: got "sensor.meter_voltage_l1", want "sensor.x"`},
+		},
+		{
+			"another device", func(r []Row) []Row { r[0].Device = "Mains"; return r },
+			[]string{`m_main_1_0_32_7_0: device: got "Meter", want "Mains"`},
+		},
+		{
+			"another category", func(r []Row) []Row { r[1].Category = ""; return r },
+			[]string{`m_main_1_3_0_2_8: category: got "diagnostic", want ""`},
+		},
+		{
+			"an entity that should be enabled", func(r []Row) []Row { r[1].Disabled = false; return r },
+			[]string{`m_main_1_3_0_2_8: disabled: got "true", want "false"`},
+		},
+		{
+			"an entity that is missing", func(r []Row) []Row { return append(r, Row{UniqueID: "m_main_gone"}) },
+			[]string{"m_main_gone: no such entity"},
+		},
+		{
+			"an entity too many on the device", func(r []Row) []Row { return r[:1] },
 			[]string{"m_main_1_3_0_2_8: not expected, but there: {UniqueID:m_main_1_3_0_2_8 EntityID:sensor.meter_version " +
-				"Name:Version Device:Meter State: DeviceClass: StateClass: Unit: Category:diagnostic Disabled:true}"}},
+				"Name:Version Device:Meter State: DeviceClass: StateClass: Unit: Category:diagnostic Disabled:true}"},
+		},
 	}
 	var s snapshot
 	if err := json.Unmarshal([]byte(shown), &s); err != nil {

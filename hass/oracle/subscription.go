@@ -3,7 +3,6 @@ package oracle
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +40,7 @@ const fences = "oracle/fence"
 
 // Subscribe starts a mosquitto_sub on the topic filters and returns when the
 // broker has granted them. It ends with the test.
-func (b *Broker) Subscribe(t testing.TB, filters ...string) *Subscription {
+func (b *Broker) Subscribe(t *testing.T, filters ...string) *Subscription {
 	t.Helper()
 	s, err := b.subscribe(filters)
 	if err != nil {
@@ -61,12 +60,12 @@ func (b *Broker) subscribe(filters []string) (*Subscription, error) {
 	for _, f := range filters {
 		args = append(args, "-t", f)
 	}
-	cmd := exec.Command(bin, args...) //nolint:gosec,noctx // ended by kill
+	cmd := exec.Command(bin, args...) //nolint:noctx // ended by kill
 	cmd.Stdout = s
 	if s.child, err = spawn(b.guard, cmd, b.log); err != nil {
 		return nil, fmt.Errorf("mosquitto_sub: %w", err)
 	}
-	return s, until(10*time.Second, func(context.Context) error { return s.reachedBy(b) })
+	return s, until(10*time.Second, func() error { return s.reachedBy(b) })
 }
 
 // reachedBy publishes to the fence and says whether one of these messages has
@@ -120,9 +119,9 @@ func (s *Subscription) Messages() []Message {
 func (s *Subscription) Last(topic string) (Message, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := len(s.all) - 1; i >= 0; i-- {
-		if s.all[i].Topic == topic {
-			return s.all[i], true
+	for _, m := range slices.Backward(s.all) {
+		if m.Topic == topic {
+			return m, true
 		}
 	}
 	return Message{}, false
@@ -136,7 +135,7 @@ func (s *Subscription) Forget() {
 }
 
 // Retained are the messages that the broker keeps on the topic filters.
-func (b *Broker) Retained(t testing.TB, filters ...string) []Message {
+func (b *Broker) Retained(t *testing.T, filters ...string) []Message {
 	t.Helper()
 	s, err := b.subscribe(filters)
 	if err != nil {

@@ -1,7 +1,6 @@
 package oracle
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -17,9 +16,9 @@ const pollEvery = 150 * time.Millisecond
 
 // Until waits until check returns nil, and fails the test with check's last
 // error if it does not within Patience.
-func (o *Oracle) Until(t testing.TB, check func() error) {
+func (o *Oracle) Until(t *testing.T, check func() error) {
 	t.Helper()
-	if err := until(Patience, func(context.Context) error { return check() }); err != nil {
+	if err := until(Patience, check); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -32,13 +31,13 @@ func (f final) Unwrap() error { return f.error }
 func fatal(err error) error { return final{err} }
 
 // until calls check again and again until it returns nil or a final error.
-func until(limit time.Duration, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
+func until(limit time.Duration, check func() error) error {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		err := check(ctx)
+		err := check()
 		if err == nil {
 			return nil
 		}
@@ -47,7 +46,7 @@ func until(limit time.Duration, check func(context.Context) error) error {
 		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
+		case <-deadline.C:
 			return fmt.Errorf("waited %v: %w", limit, err)
 		}
 	}

@@ -1,0 +1,102 @@
+# One door: what CI does, a developer does with the same words.
+#
+#   make              build bin/meter2mqtt
+#   make test         the tests
+#   make check        all that CI checks, but for Home Assistant
+#   make ha           the tests against a real Home Assistant
+#   make fuzz         every fuzz target for FUZZTIME each
+#   make bench        our benchmarks
+#   make bench-peers  the same telegrams through other people's programs
+#   make format       mend what format-check complains about
+
+GO        ?= go
+FUZZTIME  ?= 10m
+FUZZSHORT ?= 5s
+PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6
+
+# Built from a tarball, without git, these stay empty and the build falls back
+# to what the go command knows.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+DATE    := $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS := -s -w \
+	$(if $(VERSION),-X main.version=$(VERSION)) \
+	$(if $(COMMIT),-X main.commit=$(COMMIT)) \
+	$(if $(DATE),-X main.date=$(DATE))
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+
+LINT_VERSION := v2.15.0
+LINT         := .cache/bin/golangci-lint-$(LINT_VERSION)
+
+.PHONY: build
+build:
+	$(BUILD) -o bin/meter2mqtt .
+
+.PHONY: test
+test:
+	$(GO) test -race -shuffle=on ./...
+
+.PHONY: check
+check: format-check lint vet build test fuzz-short cross generate-check
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+$(LINT):
+	mkdir -p $(@D)
+	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(@D)/golangci-lint $@
+
+.PHONY: lint
+lint: $(LINT)
+	$(LINT) run ./...
+
+.PHONY: format-check
+format-check: $(LINT)
+	$(LINT) fmt --diff ./...
+
+.PHONY: format
+format: $(LINT)
+	$(LINT) fmt ./...
+
+.PHONY: fuzz
+fuzz:
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: fuzz-short
+fuzz-short:
+	.ci/fuzz $(FUZZSHORT)
+
+.PHONY: cross $(PLATFORMS)
+cross: $(PLATFORMS)
+$(PLATFORMS):
+	GOOS=$(word 1,$(subst /, ,$@)) GOARCH=$(word 2,$(subst /, ,$@)) GOARM=$(word 3,$(subst /, ,$@)) \
+		$(BUILD) -o dist/meter2mqtt-$(subst /,-,$@) .
+
+.PHONY: generate-check
+generate-check:
+	.ci/generate-check
+
+# Every package whose tests use the harness; one after the other, for each boots
+# a Home Assistant of its own.
+HARNESS := github.com/meter2mqtt/meter2mqtt/hass/oracle
+USES_HA := {{$$p := .ImportPath}}{{if eq $$p "$(HARNESS)"}}{{$$p}}{{end}}\
+	{{range .TestImports}}{{if eq . "$(HARNESS)"}}{{$$p}}{{end}}{{end}}\
+	{{range .XTestImports}}{{if eq . "$(HARNESS)"}}{{$$p}}{{end}}{{end}}
+
+.PHONY: ha
+ha:
+	METER2MQTT_HA=1 $(GO) test -v -count=1 -p 1 -timeout 20m $$($(GO) list -f '$(USES_HA)' ./... | xargs -n 1 | sort -u)
+
+.PHONY: bench
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-peers
+bench-peers:
+	.ci/bench-peers
+
+.PHONY: clean
+clean:
+	rm -rf bin dist
