@@ -244,6 +244,7 @@ func (s *snapshot) deviceIDs() []string {
 // retained are the topics that the broker keeps, Home Assistant's and the
 // marker's apart.
 func (o *Oracle) retained(t *testing.T) []string {
+	t.Helper()
 	var topics []string
 	for _, m := range o.Broker.Retained(t, "#") {
 		if m.Topic != markerTopic && m.Topic != deviceTopic(markerDevice) {
