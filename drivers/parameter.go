@@ -17,6 +17,7 @@ type Quantity struct {
 	Kind    Kind
 	Unit    obis.Unit
 	Digits  int   // decimals as sent
+	Zoned   bool  // Kind Moment: its values carry an offset
 	Channel uint8 // the meter behind this one that gives it; 0: this one
 	Logged  bool  // a row of the meter's own log
 	Derived bool  // computed by the bridge, not sent

@@ -81,6 +81,9 @@ func addThermal(all map[spot]Entry) {
 // addTo adds each value group D, and four tariffs of what counts.
 func (row counter) addTo(all map[spot]Entry, a byte) {
 	for _, m := range moments {
+		if m.d >= 4 && row.nature != Momentary {
+			continue // a counter has no highest value
+		}
 		e := Entry{
 			Name:      row.name + m.suffix,
 			Label:     row.label + m.word,
