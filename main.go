@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 	_ "time/tzdata" // an empty container has no zone data
 
@@ -467,9 +468,25 @@ func portsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return transport.PrintPorts(cmd.OutOrStdout(), ports)
+			return printPorts(cmd.OutOrStdout(), ports)
 		}),
 	}
+}
+
+// printPorts prints a row a port, and below it what is doubtful about it.
+func printPorts(out io.Writer, ports []transport.PortInfo) error {
+	if len(ports) == 0 {
+		_, err := fmt.Fprintln(out, "no serial port found")
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, p := range ports {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", p.Path, p.Device, p.Description)
+		if p.Warning != "" {
+			fmt.Fprintf(w, "  warning: %s\t\t\n", p.Warning)
+		}
+	}
+	return w.Flush()
 }
 
 func versionCommand() *cobra.Command {

@@ -60,12 +60,15 @@ func New(c config.Config, o Options) (*Bridge, error) {
 }
 
 func newLink(c config.Config, o Options, secure *tls.Config) *mqttlink.Link {
-	return mqttlink.New(mqttlink.Options{
-		URL: c.MQTT.URL, ClientID: c.MQTT.ClientID,
-		Username: c.MQTT.Username, Password: c.MQTT.Password.Reveal, TLS: secure,
+	options := mqttlink.Options{
+		URL: c.MQTT.URL, ClientID: c.MQTT.ClientID, Username: c.MQTT.Username, TLS: secure,
 		Will: mqttlink.Message{Topic: bridgeAvailability(c.MQTT.Base), Payload: []byte(offline), Retain: true},
 		Log:  o.Log,
-	})
+	}
+	if !c.MQTT.Password.IsZero() {
+		options.Password = c.MQTT.Password.Reveal
+	}
+	return mqttlink.New(options)
 }
 
 func (b *Bridge) newMeter(c config.Meter, f factors) *meter {

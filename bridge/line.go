@@ -20,23 +20,23 @@ type line struct {
 	zones   drivers.Zones
 	observe func(meter string, r *drivers.Reading)
 	log     zerolog.Logger
+
+	supervisor transport.Supervisor
 }
 
 // run keeps the line open and read until ctx ends.
 func (l *line) run(ctx context.Context) error {
-	s := transport.Supervisor{
-		Port: l.meter.config.Port,
-		Log:  l.log,
-		OnState: func(s transport.State, _ error) {
-			l.meter.setLine(s, time.Now())
-		},
+	l.supervisor = transport.Supervisor{
+		Port:  l.meter.config.Port,
+		Log:   l.log,
+		State: func(s transport.State, _ error) { l.meter.setLine(s, time.Now()) },
 	}
-	return s.Run(ctx, l.listen)
+	return l.supervisor.Run(ctx, l.listen)
 }
 
 // listen decodes an open line until it fails. A line that was opened again gets
 // a new decoder: what the old one half had is gone.
-func (l *line) listen(ctx context.Context, open drivers.Line, healthy func()) error {
+func (l *line) listen(ctx context.Context, open drivers.Line) error {
 	driver := l.meter.config.Driver
 	decoder, err := driver.NewDecoder(l.meter.config.Options, l.zones)
 	if err != nil {
@@ -47,7 +47,7 @@ func (l *line) listen(ctx context.Context, open drivers.Line, healthy func()) er
 		Line: open, Decoder: decoder, Gap: driver.Gap, Quiet: driver.Quiet,
 		Reading: func(r *drivers.Reading) error {
 			watch.heard = true
-			healthy()
+			l.supervisor.Healthy()
 			l.accept(r)
 			return nil
 		},

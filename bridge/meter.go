@@ -212,7 +212,7 @@ func (m *meter) tick(now time.Time) {
 
 // silent says whether the meter is not to be believed any more.
 func (m *meter) silent(now time.Time) bool {
-	if m.line != transport.Open && now.Sub(m.lineAt) > lineGrace {
+	if m.line != transport.LineOpen && now.Sub(m.lineAt) > lineGrace {
 		return true
 	}
 	return m.pace.late(now, silentTimes, silentFloor, silentUnknown)
@@ -229,7 +229,7 @@ func (m *meter) setUp(up bool) {
 		m.log.Info().Msg("meter online")
 		return
 	}
-	m.log.Warn().Str("line", m.line.String()).Time("last", m.pace.last).
+	m.log.Warn().Str("line", string(m.line)).Time("last", m.pace.last).
 		Msg("meter offline: no valid telegram for too long, or its line is down")
 }
 
@@ -320,7 +320,7 @@ type diagnostic struct {
 
 func (m *meter) publishDiagnostic(now time.Time) {
 	m.counted = now
-	d := diagnostic{Line: m.line.String(), Good: m.counts.good, Refused: m.counts.refused}
+	d := diagnostic{Line: string(m.line), Good: m.counts.good, Refused: m.counts.refused}
 	if m.pace.seen() {
 		d.Last = m.pace.last.UTC().Format(time.RFC3339)
 	}

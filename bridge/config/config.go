@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -64,6 +65,14 @@ func (c *Config) parts() []namedPart {
 	}
 }
 
+func (c *Config) sections() []string {
+	var names []string
+	for _, p := range c.parts() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
 func (h *HomeAssistant) validate(s *section) {
 	if err := checkTopic(h.Prefix); err != nil {
 		s.fail("prefix", err)
@@ -87,25 +96,26 @@ type loader struct{ drivers []drivers.Driver }
 
 func (l loader) load(path string, env []string, options string) (Config, error) {
 	var r report
-	tables := []*table{
-		readDocument(path, "name the configuration with -c, or see `meter2mqtt demo`, which needs none", parseTOML, &r),
-		readDocument(options, "", parseOptions, &r),
-	}
+	file := readDocument(path, "name the configuration with -c, or see `meter2mqtt demo`, which needs none", parseTOML, &r)
+	form := readDocument(options, "the app's options are expected there", parseOptions, &r)
 	if err := r.err(); err != nil {
 		return Config{}, err
 	}
-	return l.assemble(tables, env)
+	return l.assemble(file, form, env)
 }
 
-// readDocument is the table in a file; nil if there is none, or r says why.
-func readDocument(path, remedy string, parse func(string, []byte, *report) *table, r *report) *table {
+// readDocument is the table in a file: an empty one if there is no file, none if
+// it cannot be read, and then r says why. missing is the remedy for a file that
+// is not there.
+func readDocument(path, missing string, parse func(string, []byte, *report) *table, r *report) *table {
 	if path == "" {
-		return nil
+		return newTable(origin{})
 	}
 	document, err := readLimited(path, maxDocument)
 	if err != nil {
-		if h := drivers.Hint(err); remedy == "" {
-			remedy = h
+		remedy := drivers.Hint(err)
+		if errors.Is(err, errNoFile) {
+			remedy = missing
 		}
 		r.add(origin{File: path}, err.Error(), remedy)
 		return nil
@@ -113,21 +123,15 @@ func readDocument(path, remedy string, parse func(string, []byte, *report) *tabl
 	return parse(path, document, r)
 }
 
-// assemble merges the files' tables, later ones over earlier ones, and the
-// environment over them, and fills a Config.
-func (l loader) assemble(tables []*table, env []string) (Config, error) {
+// assemble merges the TOML file, the app's form and the environment, later ones
+// over earlier ones, and fills a Config.
+func (l loader) assemble(file, form *table, env []string) (Config, error) {
 	var r report
 	c := defaults()
-	var names []string
-	for _, p := range c.parts() {
-		names = append(names, p.name)
-	}
-	merged := newLayers(names, &r)
-	for _, t := range tables {
-		if t != nil {
-			merged.addFile(t)
-		}
-	}
+	merged := newLayers(c.sections(), &r)
+	deviceMeansPort(form, &r)
+	merged.addFile(file)
+	merged.addFile(form)
 	merged.addEnvironment(parseEnvironment(env, &r))
 	for _, p := range c.parts() {
 		s := merged.section(p.name)

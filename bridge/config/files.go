@@ -40,10 +40,12 @@ func readLimited(path string, limit int64) ([]byte, error) {
 	return content, nil
 }
 
+var errNoFile = errors.New("there is no such file")
+
 func fileError(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return errWanted("check the path; in a container, also what is mounted there", "there is no such file")
+		return errWanted("check the path; in a container, also what is mounted there", "%w", errNoFile)
 	case errors.Is(err, fs.ErrPermission):
 		return errWanted("let the user that runs meter2mqtt read it", "no permission to read the file")
 	case errors.Is(err, syscall.EISDIR):

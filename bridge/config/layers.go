@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,6 +23,7 @@ const meterSection = "meter"
 // its driver, and that may stand in another layer.
 type layers struct {
 	merged   *koanf.Koanf
+	file     string // the first one
 	sections []string
 	began    map[string]origin // a section's or a meter's first table
 	meters   []string          // ids, in the order in which they came
@@ -86,6 +88,7 @@ func (l *layers) values(path string) map[string]value {
 // addFile adds the TOML file or the app's options.
 func (l *layers) addFile(t *table) {
 	add := newLayer()
+	l.file = cmp.Or(l.file, t.from.File)
 	for _, key := range slices.Sorted(maps.Keys(t.values)) {
 		l.strayKey(key, t.values[key].From)
 	}
@@ -150,7 +153,7 @@ func (l *layers) addKeys(into map[string]map[string]any, id, name string, t *tab
 		into[id] = map[string]any{}
 	}
 	for key, v := range t.values {
-		v.From.Key = name + "." + key
+		v.From.Key = cmp.Or(v.From.Key, name+"."+key)
 		put(into, id, key, v)
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.tables)) {

@@ -35,8 +35,7 @@ var usualMode = drivers.Mode{Baud: 9600, Bits: 8, Parity: drivers.NoParity, Stop
 // meters reads out every meter and compares them.
 func (l loader) meters(merged *layers) []Meter {
 	if len(merged.meters) == 0 {
-		at := merged.began["mqtt"]
-		merged.report.add(origin{File: at.File, Key: meterSection}, "there is no meter",
+		merged.report.add(origin{File: merged.file, Key: meterSection}, "there is no meter",
 			"add a table that begins with [[meter]] and has name, driver and port; `meter2mqtt ports` lists serial ports, `meter2mqtt demo` needs no meter")
 		return nil
 	}
@@ -57,9 +56,8 @@ func (l loader) meter(s *section) Meter {
 	m := Meter{Factor: drivers.NewDecimal(1, 0), VoltageFactor: drivers.NewDecimal(1, 0)}
 	s.extra = map[reflect.Type]converter{
 		reflect.TypeFor[drivers.Driver](): to(l.driver),
-		reflect.TypeFor[transport.Port]():  to(func(v value) (transport.Port, error) { return toPort(v, m.Driver) }),
+		reflect.TypeFor[transport.Port](): to(func(v value) (transport.Port, error) { return toPort(v, m.Driver) }),
 	}
-	devicePort(s)
 	s.fill(&m)
 	if m.Driver.Name == "" {
 		for _, d := range l.drivers {
@@ -75,21 +73,6 @@ func (l loader) meter(s *section) Meter {
 		s.failEach(err)
 	}
 	return m
-}
-
-// devicePort takes device, which is picked from a list in the app's form, for
-// the port.
-func devicePort(s *section) {
-	device, ok := s.values["device"]
-	if !ok || device.Kind == loose || !device.fromOptions() {
-		return
-	}
-	delete(s.values, "device")
-	if s.given("port") {
-		s.report.add(device.From, "both device and port are set", "leave one of them empty")
-		return
-	}
-	s.values["port"] = device
 }
 
 func (l loader) driver(v value) (drivers.Driver, error) {
@@ -164,4 +147,3 @@ func shareNoPort(seen map[string]Meter, m Meter, s *section) {
 	}
 	seen[m.Port.Key()] = m
 }
-

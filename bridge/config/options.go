@@ -118,3 +118,21 @@ func numberKind(n json.Number) kind {
 	}
 	return integer
 }
+
+// deviceMeansPort puts device, which the app's form lets pick from a list, in
+// the place of each meter's port.
+func deviceMeansPort(options *table, r *report) {
+	for _, m := range options.arrays[meterSection] {
+		device, ok := m.values["device"]
+		if !ok {
+			continue
+		}
+		delete(m.values, "device")
+		device.From.Key = meterName(m.values["name"].Text) + ".device"
+		if _, both := m.values["port"]; both {
+			r.add(device.From, "both device and port are set", "leave one of them empty")
+			continue
+		}
+		m.values["port"] = device
+	}
+}

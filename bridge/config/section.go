@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -171,8 +172,8 @@ func (s *section) fail(key string, err error) {
 
 // failEach reports each of several joined errors at the key that it begins with.
 func (s *section) failEach(err error) {
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range several.Unwrap() {
+	if several := joined(err); several != nil {
+		for _, one := range several {
 			s.failEach(one)
 		}
 		return
@@ -187,8 +188,20 @@ func (s *section) failEach(err error) {
 	s.report.addError(at, err)
 }
 
+// joined are the errors that errors.Join made err of, or nil. An error that
+// merely wraps several, as fmt.Errorf makes it, is one.
+func joined(err error) []error {
+	several, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost counts
+	if !ok {
+		return nil
+	}
+	if again := errors.Join(several.Unwrap()...); again == nil || again.Error() != err.Error() {
+		return nil
+	}
+	return several.Unwrap()
+}
+
 // errWanted is an error with its remedy.
 func errWanted(remedy, format string, args ...any) error {
 	return drivers.WithHint(fmt.Errorf(format, args...), remedy)
 }
-

@@ -118,14 +118,14 @@ func (r *run) hexText(in io.Reader) error {
 
 // recording feeds what the gateway received.
 func (r *run) recording(in io.Reader) error {
-	for chunk, err := range transport.ReadRecording(in) {
+	for entry, err := range transport.ReadRecording(in) {
 		if err != nil {
 			return err
 		}
-		if chunk.Sent {
+		if entry.Dir != transport.Received {
 			continue
 		}
-		r.decoder.Feed(chunk.Data)
+		r.decoder.Feed(entry.Data)
 		if err := r.drain(); err != nil {
 			return err
 		}

@@ -1,0 +1,270 @@
+// Package plausible guards totals. A frame whose check holds can still carry a
+// wrong number, and Home Assistant never forgets one: a total that falls is a
+// new meter to it, a total that leaps is consumption. So a total that does what
+// no meter does waits for a second telegram's word. The package is pure: time
+// comes as an argument.
+//
+// # The rules
+//
+// A total that stays is taken. One that rises by no more than the connection
+// could have delivered since the last telegram is taken too; without any check
+// on the wire only once the next telegram bears it out, and behind an 8-bit
+// check only if it rises no faster than four times what was ever borne out. One that falls, that
+// reads 0, that leaps, or that is the first ever of a weakly checked meter is
+// held back until a second telegram agrees with it: not below it, and not further above it
+// than the time in between allows. A fall to 0 must also last, for a meter that
+// boots shows zeros for a while. A fall that was borne out is an exchange of the
+// meter, or its roll-over.
+//
+// # Decision: limits in physical units
+//
+// Rejected: limits relative to the value (meaningless near 0, blind at a
+// million), and limits learned from statistics (an electric car is no outlier).
+// What a connection can deliver is known to whoever owns it, and has a default.
+package plausible
+
+import (
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
+)
+
+const (
+	// bootLasts is how long a total must stay at 0 before its fall is believed.
+	bootLasts = 10 * time.Second
+	// learned is how much faster than ever before an 8-bit check is believed.
+	learned = 4
+	// longestBatch bounds how long a register may take to show anything.
+	longestBatch = 25 * time.Hour
+)
+
+// Limits are what a connection can deliver.
+type Limits struct {
+	Power float64 // kW; of reactive energy kvar
+	Flow  float64 // m³/h, of gas and of water
+}
+
+// Defaults are beyond any household and most houses.
+var Defaults = Limits{Power: 100, Flow: 20}
+
+// Reason says why a total waits.
+type Reason uint8
+
+// The reasons.
+const (
+	Fine       Reason = iota
+	First             // the first ever, behind a weak check
+	Zero              // it reads 0
+	Fell              // it is lower than the last good one
+	Leapt             // it rose more than the connection could have delivered
+	Unverified        // it rose, and nothing but the next telegram can vouch for it
+	InError           // the meter says that it is in an error state
+)
+
+// String is the reason as events and logs give it.
+func (r Reason) String() string {
+	return [...]string{"fine", "first", "zero", "fell", "leapt", "unverified", "meter_error"}[r]
+}
+
+// Verdict is what became of one total.
+type Verdict struct {
+	Reason   Reason          // Fine: Accepted is good
+	Accepted drivers.Decimal // what may be published: of a meter without check the value that was borne out
+	Exchange *Exchange       // the total starts anew
+}
+
+// Exchange is a total that fell for good: another meter, or a roll-over.
+type Exchange struct {
+	Old, New drivers.Decimal
+	RollOver bool
+}
+
+// Total is what is remembered of one total; it survives restarts.
+type Total struct {
+	Value   drivers.Decimal `json:"value"`
+	Unit    obis.Unit       `json:"unit,omitempty"`
+	Seen    time.Time       `json:"seen"`              // when it was last confirmed
+	Changed time.Time       `json:"changed"`           // when it last took another value
+	Batch   time.Duration   `json:"batch,omitempty"`   // how long the register saves up before it shows
+	Fastest float64         `json:"fastest,omitempty"` // rise an hour that was borne out
+}
+
+// Guard judges the totals of one meter.
+type Guard struct {
+	limits Limits
+	totals map[string]*total
+}
+
+type total struct {
+	Total
+	known     bool
+	waiting   bool
+	candidate drivers.Decimal
+	since     time.Time // of the candidate
+	reason    Reason
+	other     bool   // it came in place of one in another unit
+	next      *total // the same key in another unit, until it is borne out
+}
+
+// New makes a guard that remembers nothing.
+func New(l Limits) *Guard { return &Guard{limits: l, totals: map[string]*total{}} }
+
+// Restore makes the guard remember a total from before a restart.
+func (g *Guard) Restore(key string, t Total) { g.totals[key] = &total{Total: t, known: true} }
+
+// Remembered gives every good total, to be kept over a restart.
+func (g *Guard) Remembered() map[string]Total {
+	m := make(map[string]Total, len(g.totals))
+	for k, t := range g.totals {
+		if t.known {
+			m[k] = t.Total
+		}
+	}
+	return m
+}
+
+// Judge says whether a total may be published. at is when its telegram arrived,
+// check what vouches for it.
+func (g *Guard) Judge(key string, v *drivers.Value, check drivers.Check, at time.Time) Verdict {
+	t := g.total(key, v.Unit)
+	if v.Flags&(drivers.MeterError|drivers.Overflow) != 0 {
+		return Verdict{Reason: InError}
+	}
+	rate, limited := g.limits.rate(v.Unit)
+	r := rise{per: rate, limited: limited, step: step(v.Number)}
+	verdict := t.judge(v.Number, check, at, r)
+	if t.other && t.known {
+		t.other = false
+		g.totals[key] = t // the new unit was borne out
+	}
+	return verdict
+}
+
+// total is what is known of a key. A unit that changes is a doubt of its own: it
+// is judged as a total that nobody knows, until a second telegram bears it out.
+func (g *Guard) total(key string, unit obis.Unit) *total {
+	t := g.totals[key]
+	switch {
+	case t == nil:
+		t = &total{Total: Total{Unit: unit}}
+		g.totals[key] = t
+	case t.Unit != unit:
+		if t.next == nil || t.next.Unit != unit {
+			t.next = &total{Total: Total{Unit: unit}, other: true}
+		}
+		return t.next
+	default:
+		t.next = nil
+	}
+	return t
+}
+
+// judge compares a value with the last good one and with the one that waits.
+func (t *total) judge(n drivers.Decimal, check drivers.Check, at time.Time, r rise) Verdict {
+	reason := t.doubt(n, check, at, r)
+	if reason == Fine {
+		t.take(n, at)
+		return Verdict{Accepted: n}
+	}
+	if !t.waiting || !r.bears(t.candidate, n, at.Sub(t.since)) {
+		t.hold(n, at, reason)
+		return Verdict{Reason: reason}
+	}
+	if t.reason == Fell && n.Sign() == 0 && at.Sub(t.since) < bootLasts {
+		return Verdict{Reason: Zero} // it may still be booting
+	}
+	return t.borneOut(n, check, at)
+}
+
+// doubt says why a value cannot be taken by itself.
+func (t *total) doubt(n drivers.Decimal, check drivers.Check, at time.Time, r rise) Reason {
+	if !t.known {
+		switch {
+		case n.Sign() == 0:
+			return Zero
+		case check < drivers.CheckCRC16, t.other:
+			return First
+		}
+		return Fine
+	}
+	switch n.Cmp(t.Value) {
+	case 0:
+		return Fine
+	case -1:
+		return Fell
+	}
+	since := t.window(at)
+	switch {
+	case !r.allows(t.Value, n, since):
+		return Leapt
+	case check == drivers.CheckNone:
+		return Unverified
+	case check < drivers.CheckCRC16 && !r.slower(learned*t.Fastest).allows(t.Value, n, since):
+		return Unverified
+	}
+	return Fine
+}
+
+// window is the time in which a rise may have come about: since the last
+// telegram, or since the register last moved if it saves up.
+func (t *total) window(at time.Time) time.Duration {
+	return max(at.Sub(t.Seen), min(at.Sub(t.Changed), t.Batch))
+}
+
+// take makes n the last good value.
+func (t *total) take(n drivers.Decimal, at time.Time) {
+	if !t.known || n.Cmp(t.Value) != 0 {
+		t.learn(n, at)
+		t.Changed = at
+	}
+	t.Value, t.Seen, t.known, t.waiting = n, at, true, false
+}
+
+// learn notes how fast the total has risen.
+func (t *total) learn(n drivers.Decimal, at time.Time) {
+	hours := at.Sub(t.Seen).Hours()
+	if !t.known || hours <= 0 {
+		return
+	}
+	if d, err := n.Sub(t.Value); err == nil && d.Sign() > 0 {
+		t.Fastest = max(t.Fastest, d.Float64()/hours)
+	}
+}
+
+func (t *total) hold(n drivers.Decimal, at time.Time, why Reason) {
+	t.waiting, t.candidate, t.since, t.reason = true, n, at, why
+}
+
+// borneOut takes what a second telegram agrees with.
+func (t *total) borneOut(n drivers.Decimal, check drivers.Check, at time.Time) Verdict {
+	v := Verdict{Accepted: n}
+	if check == drivers.CheckNone {
+		v.Accepted = t.candidate // n itself has nobody's word yet
+	}
+	switch t.reason {
+	case Fell:
+		v.Exchange = &Exchange{Old: t.Value, New: v.Accepted, RollOver: isRollOver(t.Value, v.Accepted)}
+		t.known, t.Batch, t.Fastest = false, 0, 0
+	case Leapt:
+		t.Batch = min(max(t.Batch, t.since.Sub(t.Changed)), longestBatch)
+	default:
+	}
+	reason := t.reason
+	t.take(v.Accepted, at)
+	if check == drivers.CheckNone && n.Cmp(v.Accepted) != 0 {
+		t.hold(n, at, max(reason, Unverified))
+		t.reason = Unverified
+	}
+	return v
+}
+
+// isRollOver says whether the old value stood in the last hundredth before its
+// digits run out, and the new one in the first.
+func isRollOver(old, now drivers.Decimal) bool {
+	limit := 1.0
+	for limit <= old.Float64() {
+		limit *= 10
+	}
+	return limit >= 1000 && old.Float64() > 0.99*limit && now.Float64() < 0.01*limit
+}
