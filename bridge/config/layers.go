@@ -247,8 +247,9 @@ func (l *layers) addMeterVariable(add layer, v variable, all []variable) {
 
 func (l *layers) noSuchMeter(wrong string) string {
 	remedy := prefix + "METER" + separator + wrong + separator + "DRIVER would make one"
-	if len(l.meters) > 0 {
-		return choices(wrong, l.meters) + "; " + remedy
+	named := slices.DeleteFunc(slices.Clone(l.meters), func(id string) bool { return strings.HasPrefix(id, "#") })
+	if len(named) > 0 {
+		return choices(wrong, named) + "; " + remedy
 	}
 	return remedy
 }

@@ -41,6 +41,14 @@ func (m Mistake) String() string {
 	return b.String()
 }
 
+// rank puts the files in front of the environment.
+func (m Mistake) rank() int {
+	if m.File == environment {
+		return 1
+	}
+	return 0
+}
+
 // Error is what Load returns for a configuration that cannot be used: every
 // mistake, those of one file together and in the order of its lines.
 type Error struct{ Mistakes []Mistake }
@@ -80,7 +88,7 @@ func (r *report) err() error {
 		return nil
 	}
 	slices.SortStableFunc(r.mistakes, func(a, b Mistake) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})
 	return &Error{r.mistakes}
 }

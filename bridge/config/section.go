@@ -128,9 +128,13 @@ func (s *section) allow(of any) {
 	t := reflect.TypeOf(of).Elem()
 	for i := range t.NumField() {
 		f := t.Field(i)
-		s.keys = append(s.keys, f.Tag.Get("koanf"))
+		key := f.Tag.Get("koanf")
+		if key == "" {
+			continue
+		}
+		s.keys = append(s.keys, key)
 		if f.Type == reflect.TypeFor[drivers.Secret]() {
-			s.keys = append(s.keys, f.Tag.Get("koanf")+fileSuffix)
+			s.keys = append(s.keys, key+fileSuffix)
 		}
 	}
 }
