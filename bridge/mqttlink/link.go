@@ -29,6 +29,10 @@ const (
 	// connection is taken for dead: a stalled broker looks the same as a slow
 	// one until then, and only the newest state waits behind it.
 	ackTimeout = 45 * time.Second
+	// hangTimeout is how long one call into the client may take before the
+	// client is replaced. It is more than the client's own time-out for writing.
+	hangTimeout = ackTimeout + 15*time.Second
+	watchEvery  = time.Second
 	// maxInFlight bounds what is sent and not acknowledged.
 	maxInFlight = 256
 	// firstPause and longestPause bound the wait between attempts.
@@ -55,6 +59,16 @@ type Message struct {
 	// Keep says that it must not be replaced by a newer one of its topic while
 	// both wait: an event rather than a state.
 	Keep bool
+	// Acked is called once the broker has acknowledged it, from the link's
+	// goroutine: it must not block. A message that was replaced, dropped or lost
+	// with its connection is never acknowledged. nil: nobody wants to know.
+	Acked func()
+}
+
+func (m *Message) acked() {
+	if m.Acked != nil {
+		m.Acked()
+	}
 }
 
 // Received is a message of a subscription.
@@ -240,37 +254,27 @@ func await(ctx context.Context, t paho.Token, limit time.Duration) error {
 }
 
 // session sends what the outbox holds until the connection is lost, the broker
-// stops acknowledging, or ctx ends.
+// stops acknowledging, the client hangs, or ctx ends.
 func (l *Link) session(ctx context.Context, client paho.Client, lost <-chan error) error {
-	l.outbox.open()
+	s := session{link: l, client: client, lost: lost, turn: l.outbox.open()}
 	if l.connected != nil {
 		l.connected()
 	}
-	flight := flight{}
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx) }()
+	watch := time.NewTicker(watchEvery)
+	defer watch.Stop()
 	for {
-		m, err := l.next(ctx, lost)
-		if err != nil || ctx.Err() != nil {
-			return err
-		}
-		flight.add(client.Publish(m.Topic, 1, m.Retain, m.Payload))
-		if err := flight.land(ctx, lost); err != nil {
-			return err
-		}
-	}
-}
-
-// next is the next message to send.
-func (l *Link) next(ctx context.Context, lost <-chan error) (Message, error) {
-	for {
-		if m, ok := l.outbox.take(); ok {
-			return m, nil
-		}
 		select {
-		case <-ctx.Done():
-			return Message{}, nil
-		case err := <-lost:
-			return Message{}, fmt.Errorf("connection lost: %w", err)
-		case <-l.outbox.filled:
+		case err := <-ended:
+			return err
+		case <-watch.C:
+			// A client that hangs inside its own locks cannot be ended. Its goroutine
+			// is left behind and finds its turn over, should it ever wake.
+			if stuck := s.stuck(); stuck > hangTimeout {
+				l.outbox.close()
+				return fmt.Errorf("client hangs since %s: %w", stuck.Round(time.Second), errNoAnswer)
+			}
 		}
 	}
 }
@@ -285,48 +289,6 @@ func (l *Link) leave(client paho.Client, last []Message) {
 			l.options.Log.Warn().Err(err).Msg("last words did not reach the broker")
 			return
 		}
-	}
-}
-
-// flight holds the tokens of what was sent and not acknowledged, oldest first.
-type flight struct{ tokens []paho.Token }
-
-func (f *flight) add(t paho.Token) { f.tokens = append(f.tokens, t) }
-
-// land forgets what was acknowledged. With too much in flight it waits for the
-// oldest.
-func (f *flight) land(ctx context.Context, lost <-chan error) error {
-	for len(f.tokens) > 0 {
-		oldest := f.tokens[0]
-		select {
-		case <-oldest.Done():
-		default:
-			if len(f.tokens) < maxInFlight {
-				return nil
-			}
-			if err := awaitOrLost(ctx, oldest, lost); err != nil {
-				return err
-			}
-		}
-		if err := oldest.Error(); err != nil {
-			return fmt.Errorf("publish: %w", err)
-		}
-		f.tokens = append(f.tokens[:0], f.tokens[1:]...)
-	}
-	return nil
-}
-
-func awaitOrLost(ctx context.Context, t paho.Token, lost <-chan error) error {
-	timer := time.NewTimer(ackTimeout)
-	defer timer.Stop()
-	select {
-	case <-t.Done():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case err := <-lost:
-		return fmt.Errorf("connection lost: %w", err)
-	case <-timer.C:
-		return fmt.Errorf("broker acknowledges nothing: %w", errNoAnswer)
+		m.acked()
 	}
 }

@@ -143,6 +143,20 @@ func TestALinkPublishesWhatOnConnectSays(t *testing.T) {
 	b.until("t/availability", "goodbye")
 }
 
+func TestAMessageIsToldAcknowledgedOnceTheBrokerHasIt(t *testing.T) {
+	b := newTestBroker(t)
+	b.start()
+	defer b.stop()
+	l := New(options(b))
+	acked := make(chan struct{})
+	l.OnConnect(func() {
+		l.Publish(Message{Topic: "t/a", Payload: []byte("1"), Acked: func() { close(acked) }})
+	})
+	run(t, l, nothing)
+	b.until("t/a", "1")
+	<-acked
+}
+
 func TestALinkSurvivesABrokerThatComesLateAndGoes(t *testing.T) {
 	b := newTestBroker(t)
 	b.start() // to learn a free port

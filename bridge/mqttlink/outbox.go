@@ -13,6 +13,7 @@ type outbox struct {
 
 	mu      sync.Mutex
 	isUp    bool
+	turn    uint64            // counts connections
 	queue   []Message         // from head on
 	head    int               // of queue
 	first   uint64            // number of queue[0]
@@ -25,11 +26,13 @@ func newOutbox() *outbox {
 	return &outbox{filled: make(chan struct{}, 1), waiting: map[string]uint64{}}
 }
 
-// open lets messages in.
-func (o *outbox) open() {
+// open lets messages in and gives the turn in which they may be taken out.
+func (o *outbox) open() (turn uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.isUp = true
+	o.turn++
+	return o.turn
 }
 
 // close drops what waits and lets nothing in.
@@ -37,6 +40,7 @@ func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.isUp = false
+	o.turn++
 	o.reset()
 }
 
@@ -94,10 +98,17 @@ func (o *outbox) makeRoom() {
 	}
 }
 
-// take removes the oldest message.
-func (o *outbox) take() (Message, bool) {
+// take removes the oldest message, if it is still that turn.
+func (o *outbox) take(turn uint64) (Message, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if turn != o.turn {
+		return Message{}, false
+	}
+	return o.oldest()
+}
+
+func (o *outbox) oldest() (Message, bool) {
 	for o.head < len(o.queue) {
 		m := o.queue[o.head]
 		o.queue[o.head] = Message{}
@@ -133,9 +144,11 @@ func (o *outbox) compact() {
 
 // drain removes all that waits.
 func (o *outbox) drain() []Message {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	var all []Message
 	for {
-		m, ok := o.take()
+		m, ok := o.oldest()
 		if !ok {
 			return all
 		}

@@ -39,18 +39,18 @@ func TestTheNewestStateTakesThePlaceOfTheWaitingOne(t *testing.T) {
 
 func TestAStateThatWasTakenIsNotReplaced(t *testing.T) {
 	o := newOutbox()
-	o.open()
+	turn := o.open()
 	for i := range 500 { // far enough to compact the queue several times
 		o.put(state("a", fmt.Sprint(i)))
 		o.put(state("b", fmt.Sprint(i)))
-		m, ok := o.take()
+		m, ok := o.take(turn)
 		if !ok || string(m.Payload) != fmt.Sprint(i) {
 			t.Fatalf("%d: got %s, %t", i, m.Payload, ok)
 		}
 		if m.Topic == "a" && i%2 == 1 {
 			continue
 		}
-		if m, ok := o.take(); !ok || string(m.Payload) != fmt.Sprint(i) {
+		if m, ok := o.take(turn); !ok || string(m.Payload) != fmt.Sprint(i) {
 			t.Fatalf("%d: got %s, %t", i, m.Payload, ok)
 		}
 	}
@@ -67,7 +67,14 @@ func TestAClosedOutboxTakesNothing(t *testing.T) {
 	if o.put(state("a", "2")) {
 		t.Error("taken after it was closed")
 	}
-	o.open()
+	stale := o.open() - 1
+	o.put(state("a", "3"))
+	if _, ok := o.take(stale); ok {
+		t.Error("a connection that is over took a message")
+	}
+	if got := texts(o.drain()); len(got) != 1 || got[0] != "a=3" {
+		t.Errorf("got %v", got)
+	}
 	if got := o.drain(); len(got) != 0 {
 		t.Errorf("kept from before: %v", texts(got))
 	}
@@ -91,11 +98,11 @@ func TestEventsAreBoundedTheOldestGoFirst(t *testing.T) {
 
 func TestASteadyStreamThroughTheOutboxAllocatesNothing(t *testing.T) {
 	o := newOutbox()
-	o.open()
+	turn := o.open()
 	m := state("a", "1")
 	run := func() {
 		o.put(m)
-		o.take()
+		o.take(turn)
 	}
 	for range 200 {
 		run()
