@@ -438,3 +438,13 @@ func FuzzDevices(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkDevices(b *testing.B) {
+	m := meters["dsmr5-with-gas"]
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(Devices(topics, m)) != 2 {
+			b.Fatal("not two devices")
+		}
+	}
+}
