@@ -159,7 +159,8 @@ port = "serial:///dev/ttyUSB0?baud=300"
 retain = "auto"
 key = "secret"
 share = 33.333333333333333333333333333333333333
-`}
+`,
+	}
 	got, wrong := s.load(t)
 	if wrong != nil {
 		t.Fatal(wrong)

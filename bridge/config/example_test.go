@@ -103,8 +103,7 @@ func TestEveryKeyOfEveryDriverCanBeRead(t *testing.T) {
 	common.allow(&Meter{})
 	for _, d := range all.Drivers {
 		made := reflect.TypeOf(d.NewConfig()).Elem()
-		for i := range made.NumField() {
-			field := made.Field(i)
+		for field := range made.Fields() {
 			key := field.Tag.Get("koanf")
 			if key == "" || slices.Contains(common.keys, key) {
 				t.Errorf("%s: field %s has the key %q, which is empty or that of every meter", d.Name, field.Name, key)
@@ -123,8 +122,7 @@ func TestEveryKeyOfEverySectionCanBeRead(t *testing.T) {
 
 func wantConverters(t *testing.T, name string, of reflect.Type) {
 	t.Helper()
-	for i := range of.NumField() {
-		field := of.Field(i)
+	for field := range of.Fields() {
 		if _, ok := converters[field.Type]; !ok && field.Type != reflect.TypeFor[drivers.Secret]() {
 			t.Errorf("%s: field %s has the type %s, which has no converter", name, field.Name, field.Type)
 		}

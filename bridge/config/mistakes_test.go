@@ -280,6 +280,9 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 		"a base that is too long": {
 			sources{toml: withMQTT(`base = "` + strings.Repeat("a", maxTopic+1) + `"`)}, []Mistake{{inFile, 2, "mqtt.base", "longer than 256 bytes", "home/meters"}},
 		},
+		"a base that no id can be made of": {
+			sources{toml: withMQTT(`base = "水道"`)}, []Mistake{{inFile, 2, "mqtt.base", "no letter of a to z", "home/meters"}},
+		},
 		"a base among discovery topics": {
 			sources{toml: withMQTT(`base = "homeassistant/meters"`)}, []Mistake{{inFile, 2, "mqtt.base", "below homeassistant.prefix", "another base"}},
 		},

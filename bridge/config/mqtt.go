@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
@@ -62,7 +63,7 @@ func (m *MQTT) validate(s *section) {
 	if m.Username == "" && !m.Password.IsZero() {
 		s.wrong("username", "there is a password, but no user name", "set username: MQTT knows no password without one")
 	}
-	if err := checkTopic(m.Base); err != nil {
+	if err := checkBase(m.Base); err != nil {
 		s.fail("base", err)
 	}
 	if m.ClientID == "" {
@@ -215,6 +216,18 @@ func (m *MQTT) certificates() ([]tls.Certificate, error) {
 		return nil, errWanted("both are PEM files, the key without a password, and belong together", "%s and %s: %w", m.CertFile, m.CertKeyFile, err)
 	}
 	return []tls.Certificate{pair}, nil
+}
+
+// checkBase is checkTopic for what ids are made of too: without anything that an
+// id can hold, those of all gateways would be alike.
+func checkBase(base string) error {
+	if err := checkTopic(base); err != nil {
+		return err
+	}
+	if strings.HasPrefix(discovery.DeviceID(base, ""), "_") {
+		return errWanted(`write it as in "meter2mqtt" or "home/meters"`, "%q has no letter of a to z and no digit, which ids are made of", base)
+	}
+	return nil
 }
 
 // maxTopic bounds what other parts of a topic are added to.

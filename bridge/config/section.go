@@ -38,13 +38,10 @@ func newSection(name string, began origin, values map[string]value, r *report) *
 // fill sets the fields of a struct, in their order, from the keys that its tags
 // name. A field whose key is not given, or wrong, keeps what it holds.
 func (s *section) fill(into any) {
-	v := reflect.ValueOf(into).Elem()
-	for i := range v.NumField() {
-		key := v.Type().Field(i).Tag.Get("koanf")
-		if key == "" {
-			continue
+	for field, v := range reflect.ValueOf(into).Elem().Fields() {
+		if key := field.Tag.Get("koanf"); key != "" {
+			s.fillField(key, v)
 		}
-		s.fillField(key, v.Field(i))
 	}
 }
 
@@ -125,9 +122,7 @@ func (s *section) path(key string) (Path, error) {
 
 // allow accepts the keys of a struct without reading them.
 func (s *section) allow(of any) {
-	t := reflect.TypeOf(of).Elem()
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range reflect.TypeOf(of).Elem().Fields() {
 		key := f.Tag.Get("koanf")
 		if key == "" {
 			continue
@@ -193,9 +188,10 @@ func (s *section) failEach(err error) {
 }
 
 // joined are the errors that errors.Join made err of, or nil. An error that
-// merely wraps several, as fmt.Errorf makes it, is one.
+// merely wraps several, as fmt.Errorf makes it, is one. Only the outermost error
+// counts, so it is not searched for as errors.As would.
 func joined(err error) []error {
-	several, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost counts
+	several, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return nil
 	}

@@ -70,8 +70,10 @@ func (t *tomlReader) expression(root, current *table, e *unstable.Node) *table {
 		return element
 	case unstable.KeyValue:
 		t.keyValue(current, e)
+		return current
+	default: // comments are not kept, and nothing else stands at the top
+		return current
 	}
-	return current
 }
 
 // key is a dotted key and where it stands.
