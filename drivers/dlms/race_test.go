@@ -1,0 +1,5 @@
+//go:build race
+
+package dlms
+
+const raceEnabled = true
