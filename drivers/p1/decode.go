@@ -1,10 +1,684 @@
 package p1
 
-import "github.com/meter2mqtt/meter2mqtt/drivers"
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"time"
 
-type Decoder struct{}
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
+	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
+)
 
-func newDecoder(c drivers.Config, z drivers.Zones) (*Decoder, error) { return &Decoder{}, nil }
-func (d *Decoder) Feed(p []byte)                     {}
-func (d *Decoder) Next(r *drivers.Reading) error     { return drivers.ErrMore }
-func (d *Decoder) Gap()                              {}
+// maxSlots bounds how many lines of a telegram a decoder remembers. The longest
+// lists known have 60.
+const maxSlots = 128
+
+// errNoLine says that a telegram has an identification and nothing else.
+var errNoLine = fmt.Errorf("telegram without a data line: %w", drivers.ErrSyntax)
+
+// Decoder turns the bytes of a P1 line into Readings, one a telegram. In the
+// steady state it allocates nothing, and neither does a refused telegram.
+type Decoder struct {
+	frames framer
+	meter  maker
+	clock  clock
+	zones  drivers.Zones
+
+	slots  []slot   // what stood on each line of the last telegram
+	spare  slot     // for lines beyond maxSlots
+	groups [][]byte // of the line at hand, without brackets
+	joined []byte   // the line at hand, if it was broken
+	texts  texts
+	log    capture
+
+	// Of the telegram at hand:
+	idRank    uint8 // how good the word for Meter.ID is; 0: none yet
+	verRank   uint8
+	day, hour []byte // 1-0:0.9.2 and 0.9.1
+	channels  []channel
+	owners    []uint8 // for each value the index of its channel, from 1 on; 0 or not there: none
+}
+
+// newDecoder checks the configuration.
+func newDecoder(c drivers.Config, z drivers.Zones) (*Decoder, error) {
+	cfg, ok := c.(*Config)
+	if !ok {
+		return nil, fmt.Errorf("p1: configuration is a %T", c)
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Decoder{frames: newFramer(cfg.Check), clock: newClock(z), zones: z}, nil
+}
+
+// Feed takes the next bytes of the line. What was not asked for with Next stays
+// in memory.
+func (d *Decoder) Feed(p []byte) { d.frames.feed(p) }
+
+// Gap says that the line fell silent: a telegram that has not ended is lost,
+// unless only the line end behind its ! or CRC is missing.
+func (d *Decoder) Gap() { d.frames.gap() }
+
+// Next fills r with the next telegram's values, or returns ErrMore, or a
+// *FrameError for one that was lost: cut, damaged, too long, ciphered.
+func (d *Decoder) Next(r *drivers.Reading) error {
+	t, err := d.frames.next()
+	if err != nil {
+		return err
+	}
+	r.Reset()
+	r.Check = t.check
+	if d.decode(t.text, r) {
+		return nil
+	}
+	d.frames.lost = drivers.FrameError{Field: "data line", Offset: len(t.text), Length: len(t.text), Err: errNoLine}
+	return &d.frames.lost
+}
+
+// decode reads a telegram whose check held. false: it has no data line.
+func (d *Decoder) decode(b []byte, r *drivers.Reading) bool {
+	d.idRank, d.verRank = 0, 0
+	d.day, d.hour = nil, nil
+	d.channels, d.owners = d.channels[:0], d.owners[:0]
+	ident := bytes.IndexByte(b, '\n') + 1
+	d.identify(bytes.TrimRight(b[:ident], "\r\n"), r)
+	b = bytes.TrimSuffix(b[ident:], bang)
+
+	lines := 0
+	for len(b) > 0 {
+		s := d.slot(lines)
+		if n := s.quickly(b, r); n > 0 {
+			b = b[n:]
+			lines++
+			continue
+		}
+		line, n := d.wholeLine(b)
+		if len(line) > 0 {
+			d.line(s, line, b[:n], r)
+			lines++
+		}
+		b = b[n:]
+	}
+	if len(d.channels) > 0 {
+		d.resolveChannels(r)
+	}
+	if r.Time.IsZero() && d.day != nil && d.hour != nil {
+		r.Time = d.assembled()
+	}
+	return lines > 0
+}
+
+var bang = []byte("!")
+
+// identify fills r.Meter from the identification line.
+func (d *Decoder) identify(ident []byte, r *drivers.Reading) {
+	if d.meter.learn(ident) && d.zones.Meter == nil {
+		d.clock = newClock(drivers.Zones{Meter: countryZone(d.meter.id.Manufacturer)})
+	}
+	r.Meter = d.meter.id
+}
+
+// assembled is the clock of meters that print date and time as two values.
+func (d *Decoder) assembled() drivers.Stamp {
+	var b [12]byte
+	if len(d.day) != 6 || len(d.hour) != 6 {
+		return drivers.Stamp{}
+	}
+	copy(b[:], d.day)
+	copy(b[6:], d.hour)
+	s, _ := d.clock.stamp(b[:])
+	return s
+}
+
+// maker remembers the identification line and what it says.
+type maker struct {
+	line []byte
+	id   drivers.Identity
+}
+
+// learn takes an identification line apart and says whether it is a new one.
+// IEC 62056-21, 6.3.2: / XXX Z \W identification. XXX is the maker's FLAG code, whose
+// last letter is small where the meter reacts within 20 ms; Z is a speed that P1
+// does not use; \W is a mode, no part of the name.
+func (m *maker) learn(line []byte) bool {
+	if m.line != nil && bytes.Equal(line, m.line) {
+		return false
+	}
+	m.line = append(m.line[:0], line...)
+	name := bytes.TrimPrefix(line, []byte("/"))
+	flag := name[:min(3, len(name))]
+	name = name[len(flag):]
+	if len(name) > 0 && name[0] >= '0' && name[0] <= '9' {
+		name = name[1:]
+	}
+	if len(name) > 0 && name[0] == '\\' {
+		name = name[1:]
+		if len(name) > 0 && name[0] >= '0' && name[0] <= '9' {
+			name = name[1:]
+		}
+	}
+	name = bytes.TrimFunc(name[:min(len(name), maxIdent)], separates)
+	m.id = drivers.Identity{
+		Driver: "p1", Medium: obis.MediumElectricity,
+		Manufacturer: string(bytes.ToUpper(flag)), Model: string(name),
+	}
+	return true
+}
+
+// separates says that r stands between the parts of an identification.
+func separates(r rune) bool { return r <= ' ' || r == ':' || r == '-' || r == 0x7F }
+
+// wholeLine is the line that b begins with, without its end, and how many bytes
+// it takes. A line that goes on with ( on the next, as DSMR 2.2 and 3 print gas,
+// and one whose brackets close on a later line, are joined.
+func (d *Decoder) wholeLine(b []byte) (line []byte, size int) {
+	line, size = cutLine(b)
+	if closed(line) && (size == len(b) || b[size] != '(' || len(line) == 0) {
+		return line, size
+	}
+	d.joined = append(d.joined[:0], line...)
+	for n := size; n < len(b) && len(d.joined) <= maxLine; {
+		more, m := cutLine(b[n:])
+		d.joined = append(d.joined, more...)
+		n += m
+		if closed(d.joined) && (n == len(b) || b[n] != '(') {
+			return d.joined, n
+		}
+	}
+	return line, size // nothing closes it
+}
+
+// cutLine is the first line of b without its end, and its size with it.
+func cutLine(b []byte) (line []byte, size int) {
+	n := bytes.IndexByte(b, '\n')
+	if n < 0 {
+		return b, len(b)
+	}
+	return bytes.TrimSuffix(b[:n], crlf[:1]), n + 1
+}
+
+var open, shut = []byte("("), []byte(")")
+
+func closed(line []byte) bool { return bytes.Count(line, open) == bytes.Count(line, shut) }
+
+// line reads one data line. raw is what it looked like on the wire.
+func (d *Decoder) line(s *slot, line, raw []byte, r *drivers.Reading) {
+	id, ok := d.split(line)
+	s.learn(id)
+	before := len(r.Values)
+	switch {
+	case !ok || s.class == unnamed:
+		d.addUnnamed(id, line, r)
+	case s.class == profile:
+		d.addProfile(s, r)
+	case s.class == carrier:
+		d.addCarried(s, r)
+	default:
+		d.addPlain(s, r)
+		s.speedUp(raw, d.groups)
+	}
+	if s.channel > 0 {
+		d.behind(s, before, r)
+	}
+}
+
+// split finds the id and the groups of a line. false: it has none, or one that
+// does not close.
+func (d *Decoder) split(line []byte) (id []byte, ok bool) {
+	d.groups = d.groups[:0]
+	at := bytes.IndexByte(line, '(')
+	if at < 0 {
+		return line, false
+	}
+	id = line[:at]
+	depth, start := 0, 0
+	for i := at; i < len(line); i++ {
+		switch line[i] {
+		case '(':
+			if depth++; depth == 1 {
+				start = i + 1
+			}
+		case ')':
+			if depth--; depth == 0 {
+				d.groups = append(d.groups, line[start:i])
+			}
+			depth = max(depth, 0)
+		}
+	}
+	return id, depth == 0 && len(d.groups) > 0
+}
+
+// addUnnamed keeps a line of no known form: its first group, or all behind the
+// bracket if that does not close.
+func (d *Decoder) addUnnamed(id, line []byte, r *drivers.Reading) {
+	text := bytes.TrimPrefix(line[len(id):], open)
+	if len(d.groups) > 0 {
+		text = d.groups[0]
+	}
+	if len(id) == 0 || len(text) == 0 {
+		return
+	}
+	r.Values = append(r.Values, drivers.Value{Name: d.texts.plain(id), Kind: drivers.Text, Text: d.texts.plain(text)})
+}
+
+// addPlain adds the values of a line ID(v)…, ID(time)(v)….
+func (d *Decoder) addPlain(s *slot, r *drivers.Reading) {
+	var at drivers.Stamp
+	groups := d.groups
+	if len(groups) > 1 {
+		if t, ok := d.clock.stamp(groups[0]); ok {
+			at, groups = t, groups[1:]
+		}
+	}
+	withUnit := false
+	for _, g := range groups {
+		unit := bytes.IndexByte(g, '*') >= 0
+		if withUnit && !unit {
+			continue // what stands behind a number with a unit is its time, in some makers' form
+		}
+		withUnit = unit
+		d.add(s, g, at, r)
+	}
+}
+
+// add adds the value of one group, if it has one.
+func (d *Decoder) add(s *slot, g []byte, at drivers.Stamp, r *drivers.Reading) {
+	if len(g) == 0 {
+		return
+	}
+	v := drivers.Value{Code: s.code, Name: s.name, Channel: s.channel, Time: at}
+	switch s.class {
+	case measure:
+		if !d.number(&v, g) {
+			return
+		}
+	case free:
+		if !d.anything(&v, g) {
+			return
+		}
+	case moment:
+		if !d.moment(&v, g, r) {
+			return
+		}
+	case octets:
+		v.Kind, v.Text = drivers.Text, d.texts.octets(g)
+	default:
+		v.Kind, v.Text = drivers.Text, d.texts.plain(g)
+		d.noteClock(s.code, g)
+	}
+	r.Values = append(r.Values, v)
+	if s.role != noRole {
+		d.play(s, &v, r)
+	}
+}
+
+// number reads value*unit. false: it is none.
+func (d *Decoder) number(v *drivers.Value, g []byte) bool {
+	digits, unit, _ := bytes.Cut(g, star)
+	n, err := drivers.ParseDecimal(digits)
+	if err != nil {
+		return false
+	}
+	return d.quantity(v, n, unit)
+}
+
+var star = []byte("*")
+
+// quantity brings n to the canonical unit. false: it would not fit any more.
+func (d *Decoder) quantity(v *drivers.Value, n drivers.Decimal, unit []byte) bool {
+	v.Kind, v.Number = drivers.Number, n
+	if len(unit) == 0 {
+		return true
+	}
+	u, shift, known := obis.ParseUnit(unit)
+	if !known {
+		v.Unit = obis.Unit(d.texts.plain(unit))
+		return true
+	}
+	v.Unit = u
+	if shift == 0 {
+		return true
+	}
+	shifted, err := n.Shift(shift)
+	v.Number = shifted
+	return err == nil
+}
+
+// anything reads a group whose code tells nothing: a number if it has a unit, a
+// time if it has a letter, else a text.
+func (d *Decoder) anything(v *drivers.Value, g []byte) bool {
+	if bytes.IndexByte(g, '*') > 0 && d.number(v, g) {
+		return true
+	}
+	if t, ok := d.clock.stamp(g); ok && len(g) == 13 {
+		v.Kind, v.Moment = drivers.Moment, t
+		return !t.IsZero()
+	}
+	*v = drivers.Value{Code: v.Code, Name: v.Name, Channel: v.Channel, Time: v.Time}
+	v.Kind, v.Text = drivers.Text, d.texts.plain(g)
+	return true
+}
+
+// moment reads the meter's clock, which dates the whole Reading.
+func (d *Decoder) moment(v *drivers.Value, g []byte, r *drivers.Reading) bool {
+	t, ok := d.clock.stamp(g)
+	if r.Time.IsZero() {
+		r.Time = t
+	}
+	if !ok || len(g) > 13 {
+		v.Kind, v.Text = drivers.Text, d.texts.plain(g)
+		return true
+	}
+	v.Kind, v.Moment = drivers.Moment, t
+	return !t.IsZero()
+}
+
+// noteClock remembers date and time where they are values of their own.
+func (d *Decoder) noteClock(c obis.Code, g []byte) {
+	switch c {
+	case codeTime:
+		d.hour = g
+	case codeDate:
+		d.day = g
+	}
+}
+
+// play lets a value say who the meter is, unless a better word was heard.
+func (d *Decoder) play(s *slot, v *drivers.Value, r *drivers.Reading) {
+	switch {
+	case s.role == meterVersion && (d.verRank == 0 || s.rank < d.verRank):
+		d.verRank, r.Meter.Version = s.rank, v.Text
+	case s.role == meterID && (d.idRank == 0 || s.rank < d.idRank):
+		d.idRank, r.Meter.ID = s.rank, v.Text
+	}
+}
+
+// addCarried adds the reading of 0-n:24.3.0, DSMR 2.2 and 3: (time)(status)
+// (minutes)(count), then as many (code)(unit), then as many values.
+func (d *Decoder) addCarried(s *slot, r *drivers.Reading) {
+	const head = 4
+	g := d.groups
+	if len(g) < head {
+		return
+	}
+	at, _ := d.clock.stamp(g[0])
+	n := count(g[3])
+	if n == 0 || len(g) < head+3*n {
+		return
+	}
+	for i := range n {
+		code, ok := obis.Scan(g[head+2*i], obis.Electricity)
+		number, err := drivers.ParseDecimal(g[head+2*n+i])
+		if !ok || err != nil {
+			continue
+		}
+		v := drivers.Value{Code: code, Name: obis.Lookup(code).Name, Channel: s.channel, Time: at}
+		if d.quantity(&v, number, g[head+2*i+1]) {
+			r.Values = append(r.Values, v)
+		}
+	}
+}
+
+// count reads a small number; 0: it is none.
+func count(b []byte) int {
+	n := 0
+	for _, c := range b {
+		if c < '0' || c > '9' || n > maxLine {
+			return 0
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n
+}
+
+// capture is what a profile's entries consist of.
+type capture struct {
+	names   []string
+	classes []class
+}
+
+// addProfile adds the entries of a buffer: (count)(code)…, then each (time)
+// (value)…, one value a code; or, in Hungary, (time)(value)… without codes.
+func (d *Decoder) addProfile(s *slot, r *drivers.Reading) {
+	g := d.groups
+	if at, ok := d.clock.stamp(g[0]); ok {
+		d.addMonthEnd(s, at, g[1:], r)
+		return
+	}
+	entries := count(g[0])
+	g = d.log.learn(g[1:])
+	width := len(d.log.names) + 1
+	if width == 1 {
+		return // it does not say what its entries are
+	}
+	for ; entries > 0 && len(g) >= width; entries-- {
+		at, ok := d.clock.stamp(g[0])
+		if !ok {
+			return
+		}
+		for i, cell := range g[1:width] {
+			d.addLogged(s, d.log.names[i], d.log.classes[i], cell, at, r)
+		}
+		g = g[width:]
+	}
+}
+
+// learn takes the captured codes off the front of g and gives the rest.
+func (c *capture) learn(g [][]byte) [][]byte {
+	c.names, c.classes = c.names[:0], c.classes[:0]
+	for len(g) > 0 && len(c.names) < maxSlots {
+		code, ok := obis.Scan(g[0], obis.Electricity)
+		if !ok || bytes.IndexByte(g[0], ':') < 0 {
+			break
+		}
+		e := obis.Lookup(code)
+		c.names, c.classes = append(c.names, e.Name), append(c.classes, classOf(code, e))
+		g = g[1:]
+	}
+	return g
+}
+
+// addMonthEnd adds the numbers of Hungary's list, named by its fixed order.
+func (d *Decoder) addMonthEnd(s *slot, at drivers.Stamp, g [][]byte, r *drivers.Reading) {
+	for i, cell := range g {
+		name := s.name
+		if len(g) >= len(monthEnd) && i < len(monthEnd) {
+			name = obis.Lookup(monthEnd[i]).Name
+		}
+		d.addLogged(s, name, measure, cell, at, r)
+	}
+}
+
+// addLogged adds one cell of a profile. When the peak of a month occurred is a
+// time between the month and the value; it gives no value of its own.
+func (d *Decoder) addLogged(s *slot, name string, c class, cell []byte, at drivers.Stamp, r *drivers.Reading) {
+	if name == "" {
+		name = s.name
+	}
+	v := drivers.Value{Code: s.code, Name: name, Channel: s.channel, Time: at, Flags: drivers.Logged}
+	switch {
+	case len(cell) == 0:
+		return
+	case d.number(&v, cell):
+	case c == measure:
+		return
+	default:
+		v.Kind, v.Text = drivers.Text, d.texts.plain(cell)
+	}
+	r.Values = append(r.Values, v)
+}
+
+// slot is what stood on one line of the last telegram. Meters keep their layout,
+// so mostly a line begins with the same address and ends with the same unit, and
+// only the digits between have to be read.
+type slot struct {
+	name    string
+	unit    obis.Unit
+	code    obis.Code
+	class   class
+	role    role
+	rank    uint8
+	channel uint8
+	shift   int8
+	known   bool  // id is filled
+	quick   bool  // one number, with the bytes of tail behind it
+	idLen   uint8 // of id, the bracket included
+	tailLen uint8
+	id      [20]byte
+	tail    [16]byte
+}
+
+// slot is the memory for the n-th line.
+func (d *Decoder) slot(n int) *slot {
+	switch {
+	case n < len(d.slots):
+	case n < maxSlots:
+		d.slots = append(d.slots, slot{})
+	default:
+		d.spare.known, d.spare.quick = false, false
+		return &d.spare
+	}
+	return &d.slots[n]
+}
+
+// quickly reads a line of the same form as the last one here. 0: it is not.
+func (s *slot) quickly(b []byte, r *drivers.Reading) (size int) {
+	from := int(s.idLen)
+	if !s.quick || len(b) < from || string(b[:from]) != string(s.id[:s.idLen]) {
+		return 0
+	}
+	to := from
+	for to < len(b) && (b[to]-'0' <= 9 || b[to] == '.' || b[to] == '-') {
+		to++
+	}
+	size = to + int(s.tailLen)
+	if len(b) < size || string(b[to:size]) != string(s.tail[:s.tailLen]) || len(b) > size && b[size] == '(' {
+		return 0
+	}
+	n, err := drivers.ParseDecimal(b[from:to])
+	if err != nil {
+		return 0
+	}
+	if s.shift != 0 {
+		if n, err = n.Shift(int(s.shift)); err != nil {
+			return 0
+		}
+	}
+	r.Values = append(r.Values, drivers.Value{Code: s.code, Name: s.name, Number: n, Unit: s.unit, Channel: s.channel})
+	return size
+}
+
+// learn finds out what an address means, unless the slot knows it.
+func (s *slot) learn(id []byte) {
+	if s.known && string(id) == string(s.id[:s.idLen-1]) {
+		return
+	}
+	*s = slot{class: unnamed}
+	code, ok := obis.Scan(id, obis.Electricity)
+	if ok {
+		e := obis.Lookup(code)
+		s.code, s.name = code, e.Name
+		s.class = classOf(code, e)
+		s.channel = channelOf(code)
+		s.role, s.rank = roleOf(code)
+	}
+	if len(id) < len(s.id) {
+		s.known = true
+		s.idLen = uint8(copy(s.id[:], id) + 1)
+		s.id[s.idLen-1] = '('
+	}
+}
+
+// speedUp prepares the slot for the same line in the next telegram, if it holds
+// one number.
+func (s *slot) speedUp(raw []byte, groups [][]byte) {
+	s.quick = false
+	if !s.known || s.channel > 0 || len(groups) != 1 || s.class != measure && s.class != free {
+		return
+	}
+	digits, unit, found := bytes.Cut(groups[0], star)
+	if _, err := drivers.ParseDecimal(digits); err != nil || !found && s.class == free {
+		return
+	}
+	tail := raw[min(len(raw), int(s.idLen)+len(digits)):]
+	if len(tail) > len(s.tail) || !bytes.HasSuffix(tail, crlf[1:]) {
+		return
+	}
+	u, shift, known := obis.ParseUnit(unit)
+	if found && !known {
+		return
+	}
+	s.unit, s.shift, s.quick = u, int8(shift), true
+	s.tailLen = uint8(copy(s.tail[:], tail))
+}
+
+// texts keeps the strings of earlier telegrams, so that the same text is not made
+// twice. It holds no more than maxTexts of each kind.
+type texts struct{ asSent, decoded map[string]string }
+
+const maxTexts = 256
+
+// plain is b as a string.
+func (t *texts) plain(b []byte) string {
+	if s, ok := t.asSent[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	t.asSent = kept(t.asSent, s, s)
+	return s
+}
+
+// octets is what pairs of hexadecimal digits stand for, if all are printable
+// ASCII; else b as it is.
+func (t *texts) octets(b []byte) string {
+	if s, ok := t.decoded[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if clear, ok := wire.AppendHex(nil, b); ok && printable(clear) {
+		s = string(clear)
+	}
+	t.decoded = kept(t.decoded, string(b), s)
+	return s
+}
+
+// kept adds to m, which starts anew when it is full: a text that changes all the
+// time must not lock out the others for ever.
+func kept(m map[string]string, key, s string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	if len(m) >= maxTexts {
+		clear(m)
+	}
+	m[key] = s
+	return m
+}
+
+func printable(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c >= 0x7F {
+			return false
+		}
+	}
+	return true
+}
+
+// countryZone is the zone of a maker's country, or the default. Zones are loaded
+// once, for all decoders.
+func countryZone(flag string) *time.Location {
+	if loc := loadedZones()[zoneOf[flag]]; loc != nil {
+		return loc
+	}
+	return loadedZones()[defaultZone]
+}
+
+var loadedZones = sync.OnceValue(func() map[string]*time.Location {
+	all := map[string]*time.Location{defaultZone: load(defaultZone)}
+	for _, name := range zoneOf {
+		all[name] = load(name)
+	}
+	return all
+})
