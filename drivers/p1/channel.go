@@ -101,17 +101,24 @@ func (d *Decoder) resolveChannels(r *drivers.Reading) {
 			r.Channels = append(r.Channels, drivers.Channel{Number: c.number, Meter: c.identity()})
 		}
 	}
-	if !gone {
-		return
+	if gone {
+		d.dropValues(r)
 	}
-	kept := r.Values[:0]
+}
+
+// dropValues leaves out the values of dropped channels.
+func (d *Decoder) dropValues(r *drivers.Reading) {
+	kept := 0
 	for i := range r.Values {
 		if i < len(d.owners) && d.owners[i] > 0 && d.channels[d.owners[i]-1].dropped {
 			continue
 		}
-		kept = append(kept, r.Values[i])
+		if kept < i {
+			r.Values[kept] = r.Values[i]
+		}
+		kept++
 	}
-	r.Values = kept
+	r.Values = r.Values[:kept]
 }
 
 // dead says that no meter is there: neither a number nor a reading.

@@ -233,6 +233,10 @@ func (d *Decoder) split(line []byte) (id []byte, ok bool) {
 		return line, false
 	}
 	id = line[:at]
+	if end := len(line) - 1; line[end] == ')' && bytes.IndexByte(line[at+1:end], ')') < 0 && bytes.IndexByte(line[at+1:end], '(') < 0 {
+		d.groups = append(d.groups, line[at+1:end])
+		return id, true
+	}
 	depth, start := 0, 0
 	for i := at; i < len(line); i++ {
 		switch line[i] {
@@ -288,30 +292,33 @@ func (d *Decoder) add(s *slot, g []byte, at drivers.Stamp, r *drivers.Reading) {
 	if len(g) == 0 {
 		return
 	}
-	v := drivers.Value{Code: s.code, Name: s.name, Channel: s.channel, Time: at}
+	v := push(r)
+	v.Code, v.Name, v.Channel, v.Time = s.code, s.name, s.channel, at
+	if !d.fill(v, s, g, r) {
+		pop(r)
+		return
+	}
+	if s.role != noRole {
+		d.play(s, v, r)
+	}
+}
+
+// fill reads a group as the class of its code says. false: it has no value.
+func (d *Decoder) fill(v *drivers.Value, s *slot, g []byte, r *drivers.Reading) bool {
 	switch s.class {
 	case measure:
-		if !d.number(&v, g) {
-			return
-		}
+		return d.number(v, g)
 	case free:
-		if !d.anything(&v, g) {
-			return
-		}
+		return d.anything(v, g)
 	case moment:
-		if !d.moment(&v, g, r) {
-			return
-		}
+		return d.moment(v, g, r)
 	case octets:
 		v.Kind, v.Text = drivers.Text, d.texts.octets(g)
 	default:
 		v.Kind, v.Text = drivers.Text, d.texts.plain(g)
 		d.noteClock(s.code, g)
 	}
-	r.Values = append(r.Values, v)
-	if s.role != noRole {
-		d.play(s, &v, r)
-	}
+	return true
 }
 
 // number reads value*unit. false: it is none.
@@ -356,7 +363,7 @@ func (d *Decoder) anything(v *drivers.Value, g []byte) bool {
 		v.Kind, v.Moment = drivers.Moment, t
 		return !t.IsZero()
 	}
-	*v = drivers.Value{Code: v.Code, Name: v.Name, Channel: v.Channel, Time: v.Time}
+	v.Number, v.Unit = drivers.Decimal{}, ""
 	v.Kind, v.Text = drivers.Text, d.texts.plain(g)
 	return true
 }
@@ -558,17 +565,32 @@ func (s *slot) quickly(b []byte, r *drivers.Reading) (size int) {
 		return 0
 	}
 	n, err := drivers.ParseDecimal(b[from:to])
+	if s.shift != 0 && err == nil {
+		n, err = n.Shift(int(s.shift))
+	}
 	if err != nil {
 		return 0
 	}
-	if s.shift != 0 {
-		if n, err = n.Shift(int(s.shift)); err != nil {
-			return 0
-		}
-	}
-	r.Values = append(r.Values, drivers.Value{Code: s.code, Name: s.name, Number: n, Unit: s.unit, Channel: s.channel})
+	v := push(r)
+	v.Code, v.Name, v.Number, v.Unit = s.code, s.name, n, s.unit
 	return size
 }
+
+// push adds an empty Value in place: a Value is large, and copying it is most of
+// what a line would cost.
+func push(r *drivers.Reading) *drivers.Value {
+	n := len(r.Values)
+	if n == cap(r.Values) {
+		r.Values = append(r.Values, drivers.Value{})
+	} else {
+		r.Values = r.Values[:n+1]
+		r.Values[n] = drivers.Value{}
+	}
+	return &r.Values[n]
+}
+
+// pop takes back what push gave.
+func pop(r *drivers.Reading) { r.Values = r.Values[:len(r.Values)-1] }
 
 // learn finds out what an address means, unless the slot knows it.
 func (s *slot) learn(id []byte) {
