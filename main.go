@@ -93,17 +93,24 @@ func working(f func(cmd *cobra.Command, args []string) error) func(*cobra.Comman
 // usage is an error of the command line that only the work could find.
 type usage struct{ error }
 
-// printError prints every joined error on a line of its own, with its remedy.
+// printError prints an error with its remedy; of a configuration, every mistake.
 func printError(err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && joined != nil {
-		for _, e := range joined.Unwrap() {
-			printError(e)
-		}
+	c, ok := errors.AsType[*config.Error](err)
+	if !ok {
+		printLines(err.Error(), drivers.Hint(err))
 		return
 	}
-	fmt.Fprintf(os.Stderr, "error: %s\n", err)
-	if h := drivers.Hint(err); h != "" {
-		fmt.Fprintf(os.Stderr, "hint: %s\n", h)
+	for _, m := range c.Mistakes {
+		remedy := m.Remedy
+		m.Remedy = ""
+		printLines(m.String(), remedy)
+	}
+}
+
+func printLines(text, hint string) {
+	fmt.Fprintf(os.Stderr, "error: %s\n", text)
+	if hint != "" {
+		fmt.Fprintf(os.Stderr, "hint: %s\n", hint)
 	}
 }
 
@@ -173,7 +180,7 @@ func runCommand() *cobra.Command {
 // newLogger logs to stderr: text on a terminal, else JSON, unless configured.
 func newLogger(c config.Log) zerolog.Logger {
 	var out io.Writer = os.Stderr
-	if c.Format == "text" || c.Format == "auto" && term.IsTerminal(int(os.Stderr.Fd())) {
+	if c.Format == config.FormatText || c.Format == config.FormatAuto && term.IsTerminal(int(os.Stderr.Fd())) {
 		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.DateTime}
 	}
 	return zerolog.New(out).Level(c.Level).With().Timestamp().Logger()
@@ -290,22 +297,20 @@ func decodeFiles(out io.Writer, files []string, newDecoder func() (drivers.Decod
 		files = []string{"-"}
 	}
 	p := printer{out: bufio.NewWriter(out)}
-	var problems []error
 	for _, name := range files {
 		d, err := newDecoder()
 		if err != nil {
 			return err
 		}
 		if err := p.decode(name, d); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", name, err))
+			printError(fmt.Errorf("%s: %w", name, err))
+			p.refused++
 		}
 	}
 	switch {
-	case len(problems) > 0:
-		return errors.Join(problems...)
 	case p.readings == 0 && p.refused == 0:
 		return drivers.WithHint(errors.New("no telegram found"), "is it the right --driver?")
-	case p.refused > 0 || p.readings == 0:
+	case p.refused > 0:
 		return failed{}
 	}
 	return nil

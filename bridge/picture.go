@@ -62,7 +62,7 @@ func (p *picture) renew(key string, v *drivers.Value, derived bool, now time.Tim
 func quantityOf(key string, v *drivers.Value, derived bool) drivers.Quantity {
 	return drivers.Quantity{
 		Key: key, Code: v.Code, Name: v.Name, Kind: v.Kind, Unit: v.Unit,
-		Digits: v.Number.Decimals(), Channel: v.Channel,
+		Zoned: v.Kind == drivers.Moment && v.Moment.Zoned, Digits: v.Number.Decimals(), Channel: v.Channel,
 		Logged: v.Flags&drivers.Logged != 0, Derived: derived,
 	}
 }
@@ -71,11 +71,12 @@ func quantityOf(key string, v *drivers.Value, derived bool) drivers.Quantity {
 // sent, decimals the most ever sent.
 func (e *entry) changed(v *drivers.Value, derived bool) bool {
 	q := &e.quantity
-	digits := max(q.Digits, v.Number.Decimals())
-	if q.Kind == v.Kind && q.Unit == v.Unit && q.Digits == digits && q.Derived == derived {
+	next := quantityOf(q.Key, v, derived)
+	next.Digits = max(q.Digits, next.Digits)
+	if next == *q {
 		return false
 	}
-	q.Kind, q.Unit, q.Digits, q.Derived = v.Kind, v.Unit, digits, derived
+	*q = next
 	return true
 }
 

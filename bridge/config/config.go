@@ -15,6 +15,7 @@ import (
 type Config struct {
 	MQTT          MQTT
 	HomeAssistant HomeAssistant
+	State         State
 	Log           Log
 	Meters        []Meter // at least one, in the order of the file
 }
@@ -24,6 +25,22 @@ type HomeAssistant struct {
 	Discovery   bool   `koanf:"discovery"`
 	Prefix      string `koanf:"prefix"`
 	StatusTopic string `koanf:"status_topic"` // where Home Assistant says that it is there
+}
+
+// State says where readings wait that the broker has not taken, and what is
+// remembered over a restart.
+type State struct {
+	Dir Path `koanf:"dir"` // "": $STATE_DIRECTORY, /data in the app, else the user's state folder
+	Max Size `koanf:"max"` // live data of the journal
+}
+
+// minJournal is the least that lets the journal work in segments.
+const minJournal = 1e6
+
+func (st *State) validate(s *section) {
+	if st.Max < minJournal {
+		s.wrong("max", "less than 1MB, which a night without a broker fills", `write "1MB" or more`)
+	}
 }
 
 // Log says what is logged, and how.
@@ -46,6 +63,7 @@ func defaults() Config {
 	return Config{
 		MQTT:          MQTT{URL: "mqtt://127.0.0.1:1883", Base: "meter2mqtt"},
 		HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant", StatusTopic: "homeassistant/status"},
+		State:         State{Max: 64e6},
 		Log:           Log{Level: zerolog.InfoLevel, Format: FormatAuto},
 	}
 }
@@ -61,6 +79,7 @@ func (c *Config) parts() []namedPart {
 	return []namedPart{
 		{"mqtt", &c.MQTT},
 		{"homeassistant", &c.HomeAssistant},
+		{"state", &c.State},
 		{"log", &c.Log},
 	}
 }

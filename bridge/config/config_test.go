@@ -119,6 +119,12 @@ var sameConfig = cmp.Options{
 	cmpopts.EquateEmpty(),
 }
 
+// usualPower and usualFlow are the limits of a meter that names none.
+var (
+	usualPower = Power{drivers.NewDecimal(100, 3)}
+	usualFlow  = Flow{drivers.NewDecimal(20, 0)}
+)
+
 func TestLoadTakesEveryKey(t *testing.T) {
 	s := sources{
 		files: map[string]string{"broker.pass": "hunter2\r\n"},
@@ -136,6 +142,10 @@ discovery = false
 prefix = "ha"
 status_topic = "ha/status"
 
+[state]
+dir = "kept"
+max = "8MB"
+
 [log]
 level = "debug"
 format = "json"
@@ -149,6 +159,8 @@ every = "10s"
 timezone = "Europe/Amsterdam"
 factor = 0.1
 voltage_factor = 1_000
+max_power = "17.25 kW"
+max_flow = "2500l/h"
 retain = true
 check = "crc"
 
@@ -165,6 +177,7 @@ share = 33.333333333333333333333333333333333333
 	if wrong != nil {
 		t.Fatal(wrong)
 	}
+	got.State.Dir = Path(filepath.Base(string(got.State.Dir)))
 	share, err := drivers.ParseDecimal("33.333333333333333333333333333333333333")
 	if err != nil {
 		t.Fatal(err)
@@ -180,12 +193,14 @@ share = 33.333333333333333333333333333333333333
 			Base: "home/meters", ClientID: "cellar", Values: true,
 		},
 		HomeAssistant: HomeAssistant{Prefix: "ha", StatusTopic: "ha/status"},
+		State:         State{Dir: "kept", Max: 8e6},
 		Log:           Log{Level: zerolog.DebugLevel, Format: FormatJSON},
 		Meters: []Meter{
 			{
 				Name: "main", Label: "Mains meter", Driver: p1.Driver, Every: 10 * time.Second, Timezone: amsterdam,
 				Port:   transport.Port{Scheme: transport.Serial, Path: "/dev/serial/by-id/p1", Mode: p1.Driver.Mode},
 				Factor: drivers.NewDecimal(1, -1), VoltageFactor: drivers.NewDecimal(1000, 0), Retain: &yes,
+				MaxPower: Power{drivers.NewDecimal(1725, 1)}, MaxFlow: Flow{drivers.NewDecimal(2500, -3)},
 				Options: &p1.Config{Check: "crc"},
 			},
 			{
@@ -195,6 +210,7 @@ share = 33.333333333333333333333333333333333333
 					Mode: drivers.Mode{Baud: 300, Bits: 8, Parity: drivers.EvenParity, Stop: 1},
 				},
 				Factor: drivers.NewDecimal(1, 0), VoltageFactor: drivers.NewDecimal(1, 0),
+				MaxPower: usualPower, MaxFlow: usualFlow,
 				Options: &keyed{Key: drivers.NewSecret("secret"), Share: share},
 			},
 		},
@@ -217,10 +233,12 @@ func TestLoadFillsInDefaults(t *testing.T) {
 	want := Config{
 		MQTT:          MQTT{URL: "mqtt://127.0.0.1:1883", Base: "meter2mqtt", ClientID: "meter2mqtt-" + host},
 		HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant", StatusTopic: "homeassistant/status"},
+		State:         State{Max: 64e6},
 		Log:           Log{Level: zerolog.InfoLevel, Format: FormatAuto},
 		Meters: []Meter{{
 			Name: "main", Driver: p1.Driver, Port: transport.Port{Scheme: transport.TCP, Address: "10.0.0.1:2001"},
-			Factor: one, VoltageFactor: one, Options: &p1.Config{Check: "auto"},
+			Factor: one, VoltageFactor: one, MaxPower: usualPower, MaxFlow: usualFlow,
+			Options: &p1.Config{Check: "auto"},
 		}},
 	}
 	if diff := cmp.Diff(want, got, sameConfig); diff != "" {

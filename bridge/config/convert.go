@@ -28,6 +28,9 @@ var converters = map[reflect.Type]converter{
 	reflect.TypeFor[*time.Location]():  to(toZone),
 	reflect.TypeFor[zerolog.Level]():   to(toLevel),
 	reflect.TypeFor[Format]():          to(toFormat),
+	reflect.TypeFor[Power]():           to(toPower),
+	reflect.TypeFor[Flow]():            to(toFlow),
+	reflect.TypeFor[Size]():            to(toSize),
 }
 
 func to[T any](f func(value) (T, error)) converter {

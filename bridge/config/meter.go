@@ -21,6 +21,8 @@ type Meter struct {
 	Timezone      *time.Location  `koanf:"timezone"`       // nil: by the meter's maker and country, else the host's
 	Factor        drivers.Decimal `koanf:"factor"`         // of current transformers, above 0
 	VoltageFactor drivers.Decimal `koanf:"voltage_factor"` // of voltage transformers, above 0
+	MaxPower      Power           `koanf:"max_power"`      // what the connection can deliver, for plausibility
+	MaxFlow       Flow            `koanf:"max_flow"`       // the same for gas and water
 	Retain        *bool           `koanf:"retain"`         // the state topic; nil: by the meter's pace
 
 	// Options are the driver's own keys, as its NewConfig made them; they passed
@@ -53,7 +55,10 @@ func (l loader) meters(merged *layers) []Meter {
 
 // meter reads out one meter.
 func (l loader) meter(s *section) Meter {
-	m := Meter{Factor: drivers.NewDecimal(1, 0), VoltageFactor: drivers.NewDecimal(1, 0)}
+	m := Meter{
+		Factor: drivers.NewDecimal(1, 0), VoltageFactor: drivers.NewDecimal(1, 0),
+		MaxPower: Power{drivers.NewDecimal(100, 3)}, MaxFlow: Flow{drivers.NewDecimal(20, 0)},
+	}
 	s.extra = map[reflect.Type]converter{
 		reflect.TypeFor[drivers.Driver](): to(l.driver),
 		reflect.TypeFor[transport.Port](): to(func(v value) (transport.Port, error) { return toPort(v, m.Driver) }),

@@ -65,6 +65,36 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 			[]Mistake{{inFile, 0, "", "larger than 1048576 bytes", "the right file"}},
 		},
 
+		// Amounts.
+		"a power that is none": {
+			sources{toml: good + "max_power = \"much\"\n"},
+			[]Mistake{{inFile, 6, "meter.main.max_power", "no number", "25kW"}},
+		},
+		"a power in the unit of something else": {
+			sources{toml: good + "max_power = \"5 m3\"\n"},
+			[]Mistake{{inFile, 6, "meter.main.max_power", "not in W", "25kW"}},
+		},
+		"a flow without its unit": {
+			sources{toml: good + "max_flow = 20\n"},
+			[]Mistake{{inFile, 6, "meter.main.max_flow", "an integer", "6m³/h"}},
+		},
+		"a flow of nothing": {
+			sources{toml: good + "max_flow = \"0m3/h\"\n"},
+			[]Mistake{{inFile, 6, "meter.main.max_flow", "not above 0", "6m³/h"}},
+		},
+		"a size without its unit": {
+			sources{toml: "[state]\nmax = \"64\"\n" + good},
+			[]Mistake{{inFile, 2, "state.max", "no size", "64MB"}},
+		},
+		"a journal too small to be one": {
+			sources{toml: "[state]\nmax = \"10kB\"\n" + good},
+			[]Mistake{{inFile, 2, "state.max", "less than 1MB", "1MB"}},
+		},
+		"a size beyond all disks": {
+			sources{toml: "[state]\nmax = \"99999999GB\"\n" + good},
+			[]Mistake{{inFile, 2, "state.max", "more than any disk", "64MB"}},
+		},
+
 		// Sections.
 		"nothing at all": {
 			sources{}, []Mistake{{"", 0, "meter", "no meter", "meter2mqtt demo"}},
@@ -74,7 +104,7 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 		},
 		"an unknown section": {
 			sources{toml: "[mqqt]\n" + good},
-			[]Mistake{{inFile, 1, "mqqt", "unknown section", "did you mean mqtt? There are [mqtt], [homeassistant], [log] or [[meter]]"}},
+			[]Mistake{{inFile, 1, "mqqt", "unknown section", "did you mean mqtt? There are [mqtt], [homeassistant], [state], [log] or [[meter]]"}},
 		},
 		"a section that is not there yet": {
 			sources{toml: "[http]\nlisten = \":80\"\n" + good}, []Mistake{{inFile, 1, "http", "unknown section", "there are [mqtt]"}},
