@@ -14,8 +14,10 @@
 //     read times out in steps of 100 ms and Close does not wake it.
 //   - A quiet line and a pulled plug differ: the one waits, the other reads as
 //     nothing, or EIO. Through tarm both read as (0, io.EOF).
-//   - No thread is blocked a line, and a byte wakes its reader as fast as on a
-//     socket: BenchmarkSerialLatency measures it beside tarm's own read.
+//   - No thread is blocked a line. A byte wakes its reader as fast as through
+//     tarm where the program was at rest, as between telegrams: 29 µs and 30 µs
+//     at the median, on a pseudo-terminal. Without rest, as in
+//     BenchmarkSerialLatency, the poller costs about 18 µs a turn.
 //   - Another speed takes effect without letting go of the line: tarm opens it
 //     once more, sets the mode, which belongs to the tty and not to the handle,
 //     and is closed again. Lock, modem lines and waiting bytes stay.

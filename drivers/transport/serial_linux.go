@@ -291,6 +291,8 @@ func (l *serialLine) String() string { return l.port.String() }
 // refuseSerial tells why a port could not be had.
 func refuseSerial(port Port, device string, err error) error {
 	switch {
+	case drivers.Hint(err) != "":
+		return fmt.Errorf("%s: %w", port, err)
 	case errors.Is(err, unix.EBUSY):
 		return drivers.WithHint(fmt.Errorf("%s: %w", port, ErrBusy), busyHint(device))
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO), errors.Is(err, unix.EIO):
