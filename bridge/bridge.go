@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,7 +11,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
 	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
+	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
 	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
@@ -35,6 +38,9 @@ type Bridge struct {
 	// newcomer holds a token when Home Assistant or a broker has come and must
 	// be told everything. Filled from handlers that must not block.
 	newcomer chan struct{}
+
+	journal *journal.Journal
+	drain   drain
 }
 
 // New makes a gateway; Run starts it. An error is one of the configuration.
@@ -52,7 +58,8 @@ func New(c config.Config, o Options) (*Bridge, error) {
 		}
 		b.meters = append(b.meters, b.newMeter(m, f))
 	}
-	b.link.OnConnect(func() { b.introduce(time.Now()) })
+	b.link.OnConnect(b.onConnect)
+	b.link.OnLost(b.onLost)
 	if c.HomeAssistant.Discovery {
 		b.link.Subscribe(c.HomeAssistant.StatusTopic, b.onStatus)
 	}
@@ -74,7 +81,7 @@ func newLink(c config.Config, o Options, secure *tls.Config) *mqttlink.Link {
 func (b *Bridge) newMeter(c config.Meter, f factors) *meter {
 	m := &meter{
 		config: c, base: b.config.MQTT.Base, version: b.options.Version, values: b.config.MQTT.Values,
-		topics: topicsOf(b.config.MQTT.Base, c.Name), link: b.link, factors: f,
+		topics: topicsOf(b.config.MQTT.Base, c.Name), link: b.link, factors: f, guard: plausible.New(limitsOf(c)),
 		log: b.options.Log.With().Str("meter", c.Name).Logger(),
 	}
 	if b.config.HomeAssistant.Discovery {
@@ -83,10 +90,23 @@ func (b *Bridge) newMeter(c config.Meter, f factors) *meter {
 	return m
 }
 
+// limitsOf are what the meter's connection can deliver.
+func limitsOf(c config.Meter) plausible.Limits {
+	return plausible.Limits{Power: c.MaxPower.Float64() / 1000, Flow: c.MaxFlow.Float64()}
+}
+
 // Run runs the gateway until ctx ends, which is no error. Lines end first, so
 // that the broker hears the last of them.
 func (b *Bridge) Run(ctx context.Context) error {
 	b.started = time.Now()
+	state, err := openState(string(b.config.State.Dir), b.options.Log)
+	if err != nil {
+		return err
+	}
+	defer state.close()
+	if err := b.openJournal(state); err != nil {
+		return err
+	}
 	linkCtx, endLink := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLink()
 	var broker errgroup.Group
@@ -101,14 +121,41 @@ func (b *Bridge) Run(ctx context.Context) error {
 		lines.Go(func() error { return l.run(ctx) })
 	}
 	lines.Go(func() error { b.keepHouse(ctx); return nil })
+	lines.Go(func() error { b.keepDraining(ctx); return nil })
 	b.options.Log.Info().Str("version", b.options.Version).Int("meters", len(b.meters)).Msg("gateway started")
-	err := lines.Wait()
+	err = lines.Wait()
 	endLink()
-	if linkErr := broker.Wait(); err == nil {
-		err = linkErr
-	}
+	err = errors.Join(err, broker.Wait(), b.journal.Close())
 	b.options.Log.Info().Msg("gateway stopped")
 	return err
+}
+
+// openJournal opens what keeps readings until the broker has them.
+func (b *Bridge) openJournal(s *state) error {
+	j, err := journal.Open(s.journalDir(), int64(b.config.State.Max), b.started, func(err error) {
+		b.options.Log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("journal")
+	})
+	if err != nil {
+		return drivers.WithHint(fmt.Errorf("state.dir: %w", err), "name a folder that can be written to")
+	}
+	b.journal = j
+	acked := j.Acked
+	for _, m := range b.meters {
+		m.journal, m.acked = j, acked
+	}
+	return nil
+}
+
+// onConnect runs when a broker has come, onLost when it has gone, both on the
+// link's goroutine.
+func (b *Bridge) onConnect() {
+	b.journal.Back()
+	b.introduce(time.Now())
+}
+
+func (b *Bridge) onLost() {
+	b.drain.reset()
+	b.journal.Away()
 }
 
 // keepHouse does what only time brings, and introduces the gateway to Home

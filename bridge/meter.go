@@ -8,7 +8,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
 	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
+	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
 	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
@@ -49,6 +51,8 @@ type meter struct {
 	link    *mqttlink.Link
 	log     zerolog.Logger
 	factors factors
+	journal *journal.Journal
+	acked   func(number uint64) // the journal's, bound once
 
 	mu       sync.Mutex
 	identity drivers.Identity
@@ -56,6 +60,9 @@ type meter struct {
 	keys     drivers.Keyer
 	sums     tariffSums
 	picture  picture
+	guard    *plausible.Guard
+	names    []string        // keys of the values at hand
+	held     map[string]bool // totals of which it was told that they are held back
 	pace     pace
 	up       bool
 	line     transport.State
@@ -63,15 +70,21 @@ type meter struct {
 
 	published time.Time // the state
 	waiting   bool      // the picture changed since
+	fresh     bool      // by a reading
+	number    uint64    // of the last state, in the journal
 	again     time.Time // when the state is published once more after an announcement; zero: not
 	counted   time.Time // the diagnostic topic
 	counts    counts
 	losses    losses
-	payload   int // size of the last state, to make room for the next
+	payload   int           // size of the last state, to make room for the next
+	exchanged bool          // a total of the reading at hand started anew
+	toldTwice bool          // that a code came twice
+	drift     time.Duration // of the meter's clock, ahead of ours
+	clockOff  bool
 }
 
 // counts are what the diagnostic topic tells.
-type counts struct{ good, refused uint64 }
+type counts struct{ good, refused, heldBack uint64 }
 
 // accept takes a valid reading: the one way by which values reach a topic.
 func (m *meter) accept(r *drivers.Reading) {
@@ -88,35 +101,11 @@ func (m *meter) accept(r *drivers.Reading) {
 		m.announce(now)
 	}
 	m.setUp(true)
-	m.waiting = true
+	m.waiting, m.fresh = true, true
 	if now.Sub(m.published) >= m.config.Every {
 		m.publishState(now)
 	}
 	m.log.Debug().Int("values", len(r.Values)).Msg("telegram received")
-}
-
-// take moves the reading's values into the picture and says whether a quantity
-// is new or changed.
-func (m *meter) take(r *drivers.Reading) (announce bool) {
-	r.Values = m.factors.apply(r.Values)
-	sent := len(r.Values)
-	r.Values = m.sums.derive(r.Values)
-	m.keys.Begin()
-	for i := range r.Values {
-		v := &r.Values[i]
-		key, twice := m.keys.Key(v)
-		fresh := m.picture.renew(key, v, i >= sent, r.Received)
-		if fresh && twice {
-			m.log.Info().Str("obis", v.Code.String()).Str("key", key).Msg("a code came twice in one telegram")
-		}
-		announce = announce || fresh
-	}
-	m.picture.time, m.picture.received = r.Time, r.Received
-	if m.picture.full {
-		m.picture.full = false
-		m.log.Warn().Int("limit", maxEntries).Msg("meter has more quantities than are kept")
-	}
-	return announce
 }
 
 // identify keeps what telegrams say about who the meter is. Short telegrams say
@@ -280,14 +269,16 @@ func (m *meter) publishState(now time.Time) {
 	if !m.pace.seen() {
 		return
 	}
-	m.waiting, m.published = false, now
-	if !m.link.Connected() {
-		return // it is published when the broker is back
-	}
 	retain := m.retained()
 	b := m.picture.appendJSON(make([]byte, 0, m.payload+64))
 	m.payload = len(b)
-	m.publish(m.topics.state, b, retain)
+	message := mqttlink.Message{Topic: m.topics.state, Payload: b, Retain: retain}
+	if m.fresh {
+		m.number = m.journal.Add(m.config.Name, m.picture.received, b)
+	}
+	message.Acked, message.Number = m.acked, m.number
+	m.waiting, m.fresh, m.published = false, false, now
+	m.link.Publish(message)
 	if !m.values {
 		return
 	}
@@ -312,15 +303,17 @@ func (m *meter) retained() bool {
 
 // diagnostic is the payload of BASE/METER/diagnostic.
 type diagnostic struct {
-	Line    string `json:"line"`
-	Good    uint64 `json:"good"`
-	Refused uint64 `json:"refused"`
-	Last    string `json:"last,omitempty"`
+	Line     string `json:"line"`
+	Good     uint64 `json:"good"`
+	Refused  uint64 `json:"refused"`
+	HeldBack uint64 `json:"held_back"`
+	Clock    int64  `json:"clock_offset,omitempty"` // seconds that the meter's clock is ahead
+	Last     string `json:"last,omitempty"`
 }
 
 func (m *meter) publishDiagnostic(now time.Time) {
 	m.counted = now
-	d := diagnostic{Line: string(m.line), Good: m.counts.good, Refused: m.counts.refused}
+	d := diagnostic{Line: string(m.line), Good: m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second)}
 	if m.pace.seen() {
 		d.Last = m.pace.last.UTC().Format(time.RFC3339)
 	}

@@ -2,7 +2,7 @@ package bridge
 
 // topics are the topics of one meter, made once.
 type topics struct {
-	availability, info, state, diagnostic, value string
+	availability, info, state, history, event, diagnostic, value string
 }
 
 func topicsOf(base, name string) topics {
@@ -11,6 +11,8 @@ func topicsOf(base, name string) topics {
 		availability: t + "availability",
 		info:         t + "info",
 		state:        t + "state",
+		history:      t + "history",
+		event:        t + "event",
 		diagnostic:   t + "diagnostic",
 		value:        t + "value/",
 	}

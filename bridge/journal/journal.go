@@ -80,7 +80,9 @@ func (j *Journal) Acked(number uint64) {
 		return 0
 	})
 	if !found {
-		j.ackedOut[number] = true
+		if j.store != nil && len(j.store.segments) > 0 {
+			j.ackedOut[number] = true
+		}
 		return
 	}
 	j.forget(i, i+1)

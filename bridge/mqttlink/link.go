@@ -15,6 +15,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -29,10 +30,11 @@ const (
 	// connection is taken for dead: a stalled broker looks the same as a slow
 	// one until then, and only the newest state waits behind it.
 	ackTimeout = 45 * time.Second
-	// hangTimeout is how long one call into the client may take before the
-	// client is replaced. It is more than the client's own time-out for writing.
-	hangTimeout = ackTimeout + 15*time.Second
-	watchEvery  = time.Second
+	// writeTimeout is how long the client may try to write one message, and
+	// hangTimeout how long one call into it may take before it is replaced.
+	writeTimeout = 5 * time.Second
+	hangTimeout  = 2 * writeTimeout
+	watchEvery   = time.Second
 	// maxInFlight bounds what is sent and not acknowledged.
 	maxInFlight = 256
 	// firstPause and longestPause bound the wait between attempts.
@@ -59,16 +61,11 @@ type Message struct {
 	// Keep says that it must not be replaced by a newer one of its topic while
 	// both wait: an event rather than a state.
 	Keep bool
-	// Acked is called once the broker has acknowledged it, from the link's
-	// goroutine: it must not block. A message that was replaced, dropped or lost
-	// with its connection is never acknowledged. nil: nobody wants to know.
-	Acked func()
-}
-
-func (m *Message) acked() {
-	if m.Acked != nil {
-		m.Acked()
-	}
+	// Acked is called with Number once the broker has acknowledged it, from the
+	// link's goroutine: it must not block. A message that was replaced, dropped or
+	// lost with its connection is never acknowledged. nil: nobody wants to know.
+	Acked  func(number uint64)
+	Number uint64
 }
 
 // Received is a message of a subscription.
@@ -84,6 +81,8 @@ type Link struct {
 	outbox    *outbox
 	subs      []subscription
 	connected func()
+	lost      func()
+	strays    sync.WaitGroup // sessions that may still be inside a client
 }
 
 type subscription struct {
@@ -107,6 +106,10 @@ func (l *Link) Subscribe(filter string, handle func(Received)) {
 // everything that a new broker must know is published there. Call it before Run.
 func (l *Link) OnConnect(f func()) { l.connected = f }
 
+// OnLost sets what is done when a connection is over, whatever the reason: what
+// was not acknowledged by then never will be. Call it before Run.
+func (l *Link) OnLost(f func()) { l.lost = f }
+
 // Publish hands a message over and returns at once. While the broker is slow, a
 // newer message of a topic takes the older one's place; while it is away,
 // messages are dropped, since OnConnect publishes the present state anew. false:
@@ -124,6 +127,7 @@ func (l *Link) Run(ctx context.Context, last func() []Message) error {
 		Multiplier: 2, RandomizationFactor: 0.3,
 	}
 	pause.Reset()
+	defer l.strays.Wait()
 	told := "" // what was last said about a broker that is not there
 	for ctx.Err() == nil {
 		lost := make(chan error, 1)
@@ -136,6 +140,9 @@ func (l *Link) Run(ctx context.Context, last func() []Message) error {
 				l.leave(client, last())
 			}
 			l.outbox.close()
+			if l.lost != nil {
+				l.lost()
+			}
 			client.Disconnect(0)
 		}
 		if ctx.Err() != nil {
@@ -204,7 +211,7 @@ func (l *Link) clientOptions(lost chan<- error) *paho.ClientOptions {
 		SetKeepAlive(keepAlive).
 		SetPingTimeout(connectTimeout).
 		SetConnectTimeout(connectTimeout).
-		SetWriteTimeout(ackTimeout).
+		SetWriteTimeout(writeTimeout).
 		SetAutoReconnect(false).
 		SetConnectRetry(false).
 		SetBinaryWill(l.options.Will.Topic, l.options.Will.Payload, 1, l.options.Will.Retain)
@@ -255,24 +262,30 @@ func await(ctx context.Context, t paho.Token, limit time.Duration) error {
 
 // session sends what the outbox holds until the connection is lost, the broker
 // stops acknowledging, the client hangs, or ctx ends.
+//
+// A call into a client whose connection has just gone can block until its own
+// time-out for writing. Nobody waits for that here: the goroutine is left
+// behind, finds its turn over when it wakes, and Run waits for it at its end.
 func (l *Link) session(ctx context.Context, client paho.Client, lost <-chan error) error {
-	s := session{link: l, client: client, lost: lost, turn: l.outbox.open()}
+	s := &session{link: l, client: client, quit: make(chan struct{})}
+	s.turn, s.filled = l.outbox.open()
 	if l.connected != nil {
 		l.connected()
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx) }()
+	l.strays.Go(func() { ended <- s.run(ctx) })
 	watch := time.NewTicker(watchEvery)
 	defer watch.Stop()
 	for {
 		select {
 		case err := <-ended:
 			return err
+		case err := <-lost:
+			s.giveUp()
+			return fmt.Errorf("connection lost: %w", err)
 		case <-watch.C:
-			// A client that hangs inside its own locks cannot be ended. Its goroutine
-			// is left behind and finds its turn over, should it ever wake.
 			if stuck := s.stuck(); stuck > hangTimeout {
-				l.outbox.close()
+				s.giveUp()
 				return fmt.Errorf("client hangs since %s: %w", stuck.Round(time.Second), errNoAnswer)
 			}
 		}
@@ -289,6 +302,8 @@ func (l *Link) leave(client paho.Client, last []Message) {
 			l.options.Log.Warn().Err(err).Msg("last words did not reach the broker")
 			return
 		}
-		m.acked()
+		if m.Acked != nil {
+			m.Acked(m.Number)
+		}
 	}
 }

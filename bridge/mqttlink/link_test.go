@@ -52,8 +52,6 @@ func (b *testBroker) start() {
 	b.address = listener.Addr().String()
 	b.server = mqtt.New(&mqtt.Options{InlineClient: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	b.must(b.server.AddHook(new(auth.Hook), &auth.Options{Ledger: b.auth}))
-	b.must(b.server.AddListener(listeners.NewNet("t", listener)))
-	b.must(b.server.Serve())
 	b.must(b.server.Subscribe("#", 1, func(_ *mqtt.Client, _ packets.Subscription, p packets.Packet) {
 		b.mu.Lock()
 		b.seen = append(b.seen, p)
@@ -63,6 +61,8 @@ func (b *testBroker) start() {
 		default:
 		}
 	}))
+	b.must(b.server.AddListener(listeners.NewNet("t", listener)))
+	b.must(b.server.Serve())
 }
 
 func (b *testBroker) must(err error) {
@@ -148,13 +148,15 @@ func TestAMessageIsToldAcknowledgedOnceTheBrokerHasIt(t *testing.T) {
 	b.start()
 	defer b.stop()
 	l := New(options(b))
-	acked := make(chan struct{})
+	acked := make(chan uint64, 1)
 	l.OnConnect(func() {
-		l.Publish(Message{Topic: "t/a", Payload: []byte("1"), Acked: func() { close(acked) }})
+		l.Publish(Message{Topic: "t/a", Payload: []byte("1"), Number: 7, Acked: func(n uint64) { acked <- n }})
 	})
 	run(t, l, nothing)
 	b.until("t/a", "1")
-	<-acked
+	if n := <-acked; n != 7 {
+		t.Errorf("told of %d", n)
+	}
 }
 
 func TestALinkSurvivesABrokerThatComesLateAndGoes(t *testing.T) {

@@ -9,9 +9,8 @@ const maxKept = 4096
 // outbox holds what waits to be sent. It never blocks a producer: a topic has at
 // most one waiting state, the newest, at the place in line of the first.
 type outbox struct {
-	filled chan struct{} // holds a token while there may be something to take
-
 	mu      sync.Mutex
+	filled  chan struct{} // holds a token while there may be something to take; one a turn
 	isUp    bool
 	turn    uint64            // counts connections
 	queue   []Message         // from head on
@@ -23,16 +22,18 @@ type outbox struct {
 }
 
 func newOutbox() *outbox {
-	return &outbox{filled: make(chan struct{}, 1), waiting: map[string]uint64{}}
+	return &outbox{waiting: map[string]uint64{}}
 }
 
-// open lets messages in and gives the turn in which they may be taken out.
-func (o *outbox) open() (turn uint64) {
+// open lets messages in and gives the turn in which they may be taken out, and
+// what tells that there may be some.
+func (o *outbox) open() (turn uint64, filled <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.isUp = true
 	o.turn++
-	return o.turn
+	o.filled = make(chan struct{}, 1)
+	return o.turn, o.filled
 }
 
 // close drops what waits and lets nothing in.

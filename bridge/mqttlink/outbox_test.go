@@ -39,7 +39,7 @@ func TestTheNewestStateTakesThePlaceOfTheWaitingOne(t *testing.T) {
 
 func TestAStateThatWasTakenIsNotReplaced(t *testing.T) {
 	o := newOutbox()
-	turn := o.open()
+	turn, _ := o.open()
 	for i := range 500 { // far enough to compact the queue several times
 		o.put(state("a", fmt.Sprint(i)))
 		o.put(state("b", fmt.Sprint(i)))
@@ -67,7 +67,8 @@ func TestAClosedOutboxTakesNothing(t *testing.T) {
 	if o.put(state("a", "2")) {
 		t.Error("taken after it was closed")
 	}
-	stale := o.open() - 1
+	stale, _ := o.open()
+	stale--
 	o.put(state("a", "3"))
 	if _, ok := o.take(stale); ok {
 		t.Error("a connection that is over took a message")
@@ -98,7 +99,7 @@ func TestEventsAreBoundedTheOldestGoFirst(t *testing.T) {
 
 func TestASteadyStreamThroughTheOutboxAllocatesNothing(t *testing.T) {
 	o := newOutbox()
-	turn := o.open()
+	turn, _ := o.open()
 	m := state("a", "1")
 	run := func() {
 		o.put(m)

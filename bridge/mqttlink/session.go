@@ -13,10 +13,23 @@ import (
 type session struct {
 	link   *Link
 	client paho.Client
-	lost   <-chan error
-	turn   uint64 // of the outbox; another one's messages are not ours
+	turn   uint64          // of the outbox; another one's messages are not ours
+	filled <-chan struct{} // the outbox may have something
+	quit   chan struct{}   // closed when it is given up
 	flight flight
 	busy   atomic.Int64 // since when the client is called, in Unix nanoseconds; 0: it is not
+}
+
+// giveUp ends the session: nothing that happens to it counts any more.
+func (s *session) giveUp() { close(s.quit) }
+
+func (s *session) isOver() bool {
+	select {
+	case <-s.quit:
+		return true
+	default:
+		return false
+	}
 }
 
 // stuck is how long the call into the client has taken that is under way.
@@ -31,7 +44,7 @@ func (s *session) stuck() time.Duration {
 func (s *session) run(ctx context.Context) error {
 	timer := time.NewTimer(ackTimeout)
 	defer timer.Stop()
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !s.isOver() {
 		if err := s.flight.land(); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
@@ -44,9 +57,8 @@ func (s *session) run(ctx context.Context) error {
 		timer.Reset(s.flight.patience())
 		select {
 		case <-ctx.Done():
-		case err := <-s.lost:
-			return fmt.Errorf("connection lost: %w", err)
-		case <-s.link.outbox.filled:
+		case <-s.quit:
+		case <-s.filled:
 		case <-s.flight.landing():
 		case <-timer.C:
 			if s.flight.overdue() {
@@ -61,20 +73,21 @@ func (s *session) publish(m Message) {
 	s.busy.Store(time.Now().UnixNano())
 	token := s.client.Publish(m.Topic, 1, m.Retain, m.Payload)
 	s.busy.Store(0)
-	s.flight.add(token, m.Acked)
+	s.flight.add(token, m)
 }
 
 // flight is what was sent and is not acknowledged, oldest first.
 type flight struct{ sent []sent }
 
 type sent struct {
-	token paho.Token
-	acked func()
-	at    time.Time
+	token  paho.Token
+	acked  func(uint64)
+	number uint64
+	at     time.Time
 }
 
-func (f *flight) add(t paho.Token, acked func()) {
-	f.sent = append(f.sent, sent{t, acked, time.Now()})
+func (f *flight) add(t paho.Token, m Message) {
+	f.sent = append(f.sent, sent{t, m.Acked, m.Number, time.Now()})
 }
 
 func (f *flight) hasRoom() bool { return len(f.sent) < maxInFlight }
@@ -87,7 +100,7 @@ func (f *flight) land() error {
 			return err
 		}
 		if f.sent[n].acked != nil {
-			f.sent[n].acked()
+			f.sent[n].acked(f.sent[n].number)
 		}
 	}
 	if n > 0 {

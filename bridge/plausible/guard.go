@@ -124,6 +124,15 @@ func (g *Guard) Remembered() map[string]Total {
 	return m
 }
 
+// Last is the last good value of a total.
+func (g *Guard) Last(key string) (drivers.Decimal, bool) {
+	t := g.totals[key]
+	if t == nil || !t.known {
+		return drivers.Decimal{}, false
+	}
+	return t.Value, true
+}
+
 // Judge says whether a total may be published. at is when its telegram arrived,
 // check what vouches for it.
 func (g *Guard) Judge(key string, v *drivers.Value, check drivers.Check, at time.Time) Verdict {
@@ -259,12 +268,22 @@ func (t *total) borneOut(n drivers.Decimal, check drivers.Check, at time.Time) V
 	return v
 }
 
+// Range is the first power of ten above a total: where its digits run out.
+func Range(n drivers.Decimal) drivers.Decimal {
+	limit := drivers.NewDecimal(1, 0)
+	for e := 1; limit.Cmp(n) <= 0; e++ {
+		next, err := drivers.Scaled(1, e)
+		if err != nil {
+			return limit // beyond any register
+		}
+		limit = next
+	}
+	return limit
+}
+
 // isRollOver says whether the old value stood in the last hundredth before its
 // digits run out, and the new one in the first.
 func isRollOver(old, now drivers.Decimal) bool {
-	limit := 1.0
-	for limit <= old.Float64() {
-		limit *= 10
-	}
+	limit := Range(old).Float64()
 	return limit >= 1000 && old.Float64() > 0.99*limit && now.Float64() < 0.01*limit
 }
