@@ -364,7 +364,7 @@ func simulateCommand() *cobra.Command {
 says where: {"listening":"tcp://..."} or {"pty":"..."}.
 
 Faults, each given with --fault:
-` + sim.FaultHelp(),
+` + faultHelp(),
 		Example: `  meter2mqtt simulate --driver p1 --listen tcp://127.0.0.1:0
   meter2mqtt simulate --driver p1 --listen pty:/tmp/meter --fault bad-crc`,
 		Args: cobra.NoArgs,
@@ -373,15 +373,14 @@ Faults, each given with --fault:
 			if err != nil {
 				return usage{err}
 			}
-			l, err := sim.Listen(listen)
+			l, err := sim.Listen(cmd.Context(), listen)
 			if err != nil {
 				return err
 			}
-			where := map[string]string{l.Kind(): l.Address()}
-			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(where); err != nil {
-				return err
+			if err := printListening(cmd.OutOrStdout(), l.Addr()); err != nil {
+				return errors.Join(err, l.Close())
 			}
-			return l.Serve(cmd.Context(), meter)
+			return errors.Join(l.Serve(cmd.Context(), meter.Serve), l.Close())
 		}),
 	}
 	cmd.Flags().StringVar(&driver, "driver", "p1", "one of "+driverNames())
@@ -389,6 +388,27 @@ Faults, each given with --fault:
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "a fault to show, may be given several times")
 	cmd.Flags().DurationVar(&period, "period", 0, "time between two telegrams (default: the meter's own)")
 	return cmd
+}
+
+// printListening says where a simulated meter is: {"listening":"tcp://…"} or
+// {"pty":"…"}.
+func printListening(out io.Writer, address string) error {
+	where := map[string]string{"listening": address}
+	if path, ok := strings.CutPrefix(address, "pty:"); ok {
+		where = map[string]string{"pty": path}
+	}
+	return json.NewEncoder(out).Encode(where)
+}
+
+// faultHelp lists the faults of every simulated meter.
+func faultHelp() string {
+	var b strings.Builder
+	for _, driver := range sim.Drivers() {
+		for _, f := range sim.Faults(driver) {
+			fmt.Fprintf(&b, "  %s: %-12s %s\n", driver, f.Name, f.Doc)
+		}
+	}
+	return b.String()
 }
 
 func recordCommand() *cobra.Command {

@@ -95,11 +95,11 @@ func meters(ctx context.Context, group *errgroup.Group, dir string) (string, err
 		}
 		name := strings.ReplaceAll(driver, "-", "_")
 		path := filepath.Join(dir, name)
-		listener, err := sim.Listen("pty:" + path)
+		listener, err := sim.Listen(ctx, "pty:"+path)
 		if err != nil {
 			return "", err
 		}
-		group.Go(func() error { return listener.Serve(ctx, meter) })
+		group.Go(func() error { return errors.Join(listener.Serve(ctx, meter.Serve), listener.Close()) })
 		fmt.Fprintf(&text, "[[meter]]\nname = %q\nlabel = %q\ndriver = %q\nport = %q\n\n",
 			name, "Demo "+driver, driver, path)
 	}
@@ -109,7 +109,8 @@ func meters(ctx context.Context, group *errgroup.Group, dir string) (string, err
 // configure writes and loads a configuration file, so that the demo goes the way
 // that everybody goes.
 func configure(dir string, b *broker, meters string) (config.Config, error) {
-	text := fmt.Sprintf("[mqtt]\nurl = %q\nclient_id = \"meter2mqtt-demo\"\n", "mqtt://"+b.dialAddress())
+	text := fmt.Sprintf("[state]\ndir = %q\n[mqtt]\nurl = %q\nclient_id = \"meter2mqtt-demo\"\n",
+		filepath.Join(dir, "state"), "mqtt://"+b.dialAddress())
 	if b.username != "" {
 		text += fmt.Sprintf("username = %q\npassword = %q\n", b.username, b.password)
 	}
