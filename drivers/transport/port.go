@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -230,7 +231,7 @@ func parseTCP(rest string) (Port, error) {
 
 // addrProblem is the reason in a *net.AddrError, without the text again.
 func addrProblem(err error) string {
-	if e, ok := err.(*net.AddrError); ok {
+	if e, ok := errors.AsType[*net.AddrError](err); ok {
 		return e.Err
 	}
 	return err.Error()

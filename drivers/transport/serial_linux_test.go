@@ -235,6 +235,21 @@ func TestSerialFlush(t *testing.T) {
 	}
 }
 
+func TestSendingTimeIsThatOfTenBitsAByte(t *testing.T) {
+	for _, c := range []struct {
+		n, baud int
+		want    time.Duration
+	}{
+		{6, 2400, 25 * time.Millisecond},
+		{1, 115200, time.Millisecond},     // no busy loop
+		{261, 300, 50 * time.Millisecond}, // and no long sleep
+	} {
+		if got := sendingTime(c.n, c.baud); got != c.want {
+			t.Errorf("%d bytes at %d baud: %s, want %s", c.n, c.baud, got, c.want)
+		}
+	}
+}
+
 // refusedOpen opens a port that cannot be opened.
 func refusedOpen(t *testing.T, text string, want error, remedy string) {
 	t.Helper()
