@@ -61,7 +61,7 @@ func execute(ctx context.Context, args []string) int {
 		return exitDone
 	}
 	if f, ok := errors.AsType[failed](err); ok {
-		if f.error != nil {
+		if !errors.Is(f, errTold) {
 			printError(f.error)
 		}
 		return exitFailed
@@ -72,10 +72,13 @@ func execute(ctx context.Context, args []string) int {
 }
 
 // failed marks an error of the work itself, as opposed to one of the command
-// line. Without an error inside, all was said already.
+// line.
 type failed struct{ error }
 
 func (f failed) Unwrap() error { return f.error }
+
+// errTold is a failure of which all was said already.
+var errTold = errors.New("the errors were told")
 
 // working runs a command's work and marks its errors.
 func working(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
@@ -311,7 +314,7 @@ func decodeFiles(out io.Writer, files []string, newDecoder func() (drivers.Decod
 	case p.readings == 0 && p.refused == 0:
 		return drivers.WithHint(errors.New("no telegram found"), "is it the right --driver?")
 	case p.refused > 0:
-		return failed{}
+		return errTold
 	}
 	return nil
 }
