@@ -87,7 +87,7 @@ USES_HA := {{$$p := .ImportPath}}{{if eq $$p "$(HARNESS)"}}{{$$p}}{{end}}\
 
 .PHONY: ha
 ha:
-	METER2MQTT_HA=1 $(GO) test -v -count=1 -p 1 -timeout 20m $$($(GO) list -f '$(USES_HA)' ./... | xargs -n 1 | sort -u)
+	HA_TESTS=1 $(GO) test -v -count=1 -p 1 -timeout 20m $$($(GO) list -f '$(USES_HA)' ./... | xargs -n 1 | sort -u)
 
 .PHONY: bench
 bench:

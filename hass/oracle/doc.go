@@ -22,7 +22,7 @@
 // complaint that a publisher can cause.
 //
 // These tests are slow and need Home Assistant beside the repository (see
-// Enabled), so a plain go test skips them; with METER2MQTT_HA=1 whatever is
+// Enabled), so a plain go test skips them; with HA_TESTS=1 whatever is
 // missing is a failure.
 //
 // Whatever a test starts is ended with it, also when it panics, runs into its

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -56,6 +58,7 @@ func (p *Process) Start(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "run", "-c", p.config) //nolint:noctx // ended by Stop
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "METER2MQTT_") })
 	c, err := spawn(p.oracle.guard, cmd, p.stderr)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 )
 
 // switchedOn is the environment variable that asks for these tests.
-const switchedOn = "METER2MQTT_HA"
+const switchedOn = "HA_TESTS"
 
 // Oracle is a broker and a Home Assistant, lent to one test at a time.
 type Oracle struct {
@@ -33,7 +33,7 @@ var shared struct {
 }
 
 // Enabled says whether the tests against Home Assistant are asked for: by
-// METER2MQTT_HA=1.
+// HA_TESTS=1.
 func Enabled() bool {
 	on := os.Getenv(switchedOn)
 	return on != "" && on != "0"
@@ -53,7 +53,7 @@ func Main(m *testing.M) {
 
 // Start lends the Oracle to the test until it ends; the first call boots it. At
 // the end of the test everything retained is cleared, and the test fails if Home
-// Assistant has logged a complaint. A test is skipped unless METER2MQTT_HA is 1;
+// Assistant has logged a complaint. A test is skipped unless HA_TESTS is 1;
 // if it is, whatever is missing fails it.
 func Start(t *testing.T) *Oracle {
 	t.Helper()

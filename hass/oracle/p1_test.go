@@ -20,7 +20,7 @@ import (
 // p1Rows are the entities of the telegram p1-dsmrparser-v5, a DSMR 5 meter with
 // three phases and a gas meter, as people should see them.
 func p1Rows() []Row {
-	const mains, gas = "Mains meter", "Mains meter gas"
+	const mains, gas = "Mains meter", "Mains gas meter"
 	id := func(key string) string { return "meter2mqtt_mains_" + key }
 	energy := func(key, name, state string) Row {
 		return Row{
@@ -68,7 +68,6 @@ func p1Rows() []Row {
 		count("0_0_96_7_21", "Power failures", "13"),
 		count("0_0_96_7_9", "Long power failures", "0"),
 		{UniqueID: id("1_3_0_2_8"), Device: mains, Name: "Version", State: "50", Category: "diagnostic"},
-		{UniqueID: id("0_0_96_13_0"), Device: mains, Name: "Message", State: ""},
 		rare("0_0_1_0_0", "Clock"),
 		rare("0_0_96_1_1", "Equipment identifier"),
 		rare("1_0_32_32_0", "Voltage sags L1"),
@@ -77,6 +76,10 @@ func p1Rows() []Row {
 		rare("1_0_32_36_0", "Voltage swells L1"),
 		rare("1_0_52_36_0", "Voltage swells L2"),
 		rare("1_0_72_36_0", "Voltage swells L3"),
+		{
+			UniqueID: id("diagnostic_line"), Device: mains, Name: "Line", State: "open",
+			DeviceClass: "enum", Category: "diagnostic",
+		},
 		{
 			UniqueID: id("ch1_0_1_24_2_1"), Device: gas, State: "0.107",
 			DeviceClass: "gas", StateClass: "total_increasing", Unit: "m³",
@@ -142,6 +145,9 @@ func TestP1CorpusReachesMQTTAndHomeAssistant(t *testing.T) {
 	for i, c := range cases {
 		cases[i].meter = fmt.Sprintf("m%d", i+1)
 		config += p1Meter(cases[i].meter, c.name, plugIn(t, c.telegram, 2*time.Second))
+		if !bytes.Contains(c.telegram, []byte("\n!")) {
+			config += "check = \"none\"\n" // a meter that sends no end line
+		}
 	}
 	sub := o.Broker.Subscribe(t, "meter2mqtt/#")
 	gateway := o.Run(t, config)
@@ -207,7 +213,8 @@ type p1Value struct {
 	Kind  string
 	Value string
 	Unit  string
-	Text  string // Value, decoded from hex
+	Text  string    // Value, decoded from hex
+	Time  time.Time // of a reading of a meter behind this one
 }
 
 // corpusDir is where the telegrams lie: beside the repository.
@@ -278,19 +285,31 @@ func (c p1Case) seenOn(sub *Subscription, topic string) error {
 }
 
 // keyed are the values by their keys on MQTT. Left out are those of earlier
-// billing periods, which the gateway publishes on request only, and profiles and
-// lists, which are no single value.
+// billing periods, which the gateway publishes on request only, profiles and
+// lists, which are no single value, and empty groups, which are none.
 func (c p1Case) keyed() map[string]p1Value {
 	keyed, seen := map[string]p1Value{}, map[string]int{}
 	for _, v := range c.Values {
+		if v.OBIS == "" {
+			continue // a line of no known form
+		}
 		code := obis.MustParse(v.OBIS)
-		seen[v.OBIS]++
-		if code.F() != obis.Now || v.Kind == "profile" || v.Kind == "list" || v.Kind == "time" {
+		behind := code.A() == 0 && code.B() > 0
+		if code.F() != obis.Now || v.Value == "" || v.Kind == "profile" || v.Kind == "list" || v.Kind == "time" {
 			continue
 		}
+		if behind && v.Time.Year() < 2000 {
+			continue // a channel where no meter is, or what only names one
+		}
 		key := code.String()
-		if n := seen[v.OBIS]; n > 1 {
-			key = fmt.Sprintf("%s#%d", key, n)
+		if before, twice := keyed[key]; behind && twice {
+			if before.Time.Before(v.Time) { // the meter was exchanged: the newer reading is real
+				keyed[key] = v
+			}
+			continue
+		}
+		if seen[key]++; seen[key] > 1 {
+			key = fmt.Sprintf("%s#%d", key, seen[key])
 		}
 		keyed[key] = v
 	}
