@@ -41,22 +41,39 @@ func NewDecimal(coefficient int64, exponent int) Decimal {
 // Scaled is coefficient × 10^exponent, or ErrDigits if the exponent is beyond
 // ±64.
 func Scaled(coefficient int64, exponent int) (Decimal, error) {
-	if exponent > maxExponent || exponent < -maxExponent {
-		return Decimal{}, ErrDigits
+	magnitude := uint64(coefficient)
+	if coefficient < 0 {
+		magnitude = -magnitude
 	}
-	var d Decimal
-	d.d.SetFinite(coefficient, int32(exponent))
-	return d, nil
+	d, err := ScaledUint(magnitude, exponent)
+	d.d.Negative = coefficient < 0 && err == nil
+	return d, err
 }
 
 // ScaledUint is Scaled for the upper half of 64-bit registers.
-func ScaledUint(coefficient uint64, exponent int) (Decimal, error) {
-	d, err := Scaled(0, exponent)
-	if err != nil {
-		return d, err
+func ScaledUint(coefficient uint64, exponent int) (d Decimal, err error) {
+	if exponent > maxExponent || exponent < -maxExponent {
+		return d, ErrDigits
 	}
+	d.d.Exponent = int32(exponent)
 	d.d.Coeff.SetUint64(coefficient)
 	return d, nil
+}
+
+// SetScaled makes v.Number what Scaled gives, in its place, for decoders that
+// fill many. Number stays as it was if the exponent is beyond ±64.
+func (v *Value) SetScaled(coefficient int64, exponent int) error {
+	magnitude := uint64(coefficient)
+	if coefficient < 0 {
+		magnitude = -magnitude
+	}
+	if exponent > maxExponent || exponent < -maxExponent {
+		return ErrDigits
+	}
+	d := &v.Number.d
+	d.Form, d.Negative, d.Exponent = apd.Finite, coefficient < 0, int32(exponent)
+	d.Coeff.SetUint64(magnitude)
+	return nil
 }
 
 // ParseDecimal is the one function that turns digits into a number: an optional

@@ -3,6 +3,7 @@ package drivers
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"math/big"
 	"strings"
 	"testing"
@@ -115,6 +116,25 @@ func TestScaledUintHoldsTheUpperHalfOf64Bits(t *testing.T) {
 	d, err := ScaledUint(18446744073709551615, -3)
 	if err != nil || d.String() != "18446744073709551.615" {
 		t.Errorf("got %s, %v", d, err)
+	}
+}
+
+func TestSetScaledIsScaledInPlace(t *testing.T) {
+	v := Value{Number: NewDecimal(-12, 3)}
+	for _, c := range []struct {
+		coefficient int64
+		exponent    int
+	}{{0, 0}, {-1, -3}, {math.MaxInt64, 64}, {math.MinInt64, -64}, {15, 2}} {
+		want, err := Scaled(c.coefficient, c.exponent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.SetScaled(c.coefficient, c.exponent); err != nil || !v.Number.Equal(want) || v.Number.String() != want.String() {
+			t.Errorf("%d × 10^%d: got %s, %v, want %s", c.coefficient, c.exponent, v.Number, err, want)
+		}
+	}
+	if err := v.SetScaled(1, 65); !errors.Is(err, ErrDigits) || v.Number.String() != "1500" {
+		t.Errorf("beyond the exponent: got %s, %v", v.Number, err)
 	}
 }
 

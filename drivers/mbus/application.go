@@ -31,31 +31,31 @@ func (a *application) start(r *drivers.Reading) {
 }
 
 // records reads variable data: EN 13757-3, 6. more says that another telegram
-// follows (DIF 1F). A fault's place counts from b[0].
-func (a *application) records(r *drivers.Reading, group byte, b []byte) (more bool, f fault) {
+// follows (DIF 1F). With a fault, at is where it stands.
+func (a *application) records(r *drivers.Reading, group byte, b []byte) (more bool, at int, f *fault) {
 	a.begin(group)
-	for at := 0; at < len(b); {
+	for at < len(b) {
 		switch b[at] {
 		case difFiller:
 			at++
 			continue
 		case difMaker, difMore:
 			a.maker(r, b[at+1:])
-			return b[at] == difMore, fault{}
+			return b[at] == difMore, len(b), nil
 		}
-		p, f := a.of(b[at:])
-		if f.found() {
-			return false, f.shifted(at)
+		p, wrong, f := a.of(b[at:])
+		if f != nil {
+			return false, at + wrong, f
 		}
 		at += len(p.head)
-		data, lvar, n, f := scanData(b[at:], p.field)
-		if f.found() {
-			return false, f.shifted(at)
+		from, to, lvar, f := scanData(b[at:], p.field)
+		if f != nil {
+			return false, at + from, f
 		}
-		at += n
-		a.record(r, p, data, lvar)
+		a.record(r, p, b[at+from:at+to], lvar)
+		at += to
 	}
-	return false, fault{}
+	return false, at, nil
 }
 
 // record appends the value of one record, if it has one.

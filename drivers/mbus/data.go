@@ -2,7 +2,6 @@ package mbus
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"math"
 	"strconv"
 	"time"
@@ -15,6 +14,7 @@ type reader struct {
 	zone     *time.Location
 	msbFirst bool              // CI 73 and 76 of old: data comes most significant byte first
 	texts    map[string]string // what was sent before, so that a steady text costs nothing
+	bytes    map[string]string // the same for bytes, by what was sent
 	scratch  []byte
 	turned   [8]byte
 }
@@ -82,9 +82,7 @@ func signed(b []byte) int64 {
 }
 
 func setInt(v *drivers.Value, n int64, shift int) bool {
-	d, err := drivers.Scaled(n, shift)
-	v.Number = d
-	return err == nil
+	return v.SetScaled(n, shift) == nil
 }
 
 func setUint(v *drivers.Value, n uint64, shift int) bool {
@@ -215,8 +213,17 @@ func appendLatin1(dst, reversed []byte) []byte {
 
 // hexText shows bytes in the order sent.
 func (r *reader) hexText(v *drivers.Value, data []byte) bool {
-	r.scratch = appendHex(r.scratch[:0], data)
-	return r.setText(v, r.scratch)
+	v.Kind, v.Unit = drivers.Text, ""
+	if known, ok := r.bytes[string(data)]; ok {
+		v.Text = known
+		return true
+	}
+	if r.bytes == nil || len(r.bytes) >= maxTexts {
+		r.bytes = map[string]string{}
+	}
+	v.Text = string(appendHex(nil, data))
+	r.bytes[string(data)] = v.Text
+	return true
 }
 
 // hexReversed shows a number too wide for numbers, most significant byte first.
@@ -230,12 +237,9 @@ func (r *reader) hexReversed(v *drivers.Value, data []byte) bool {
 }
 
 func appendHex(dst, data []byte) []byte {
-	start := len(dst)
-	dst = hex.AppendEncode(dst, data)
-	for i, c := range dst[start:] {
-		if c >= 'a' {
-			dst[start+i] = c - 'a' + 'A'
-		}
+	const digits = "0123456789ABCDEF"
+	for _, b := range data {
+		dst = append(dst, digits[b>>4], digits[b&0x0F])
 	}
 	return dst
 }
@@ -248,11 +252,8 @@ func (r *reader) setText(v *drivers.Value, b []byte) bool {
 		v.Text = known
 		return true
 	}
-	if r.texts == nil {
+	if r.texts == nil || len(r.texts) >= maxTexts {
 		r.texts = map[string]string{}
-	}
-	if len(r.texts) >= maxTexts {
-		clear(r.texts)
 	}
 	v.Text = string(b)
 	r.texts[v.Text] = v.Text

@@ -231,13 +231,13 @@ func (d *Decoder) variableData(r *drivers.Reading, n int) (more bool, err error)
 		d.begin(r)
 	}
 	before, due, clock := len(r.Values), len(d.app.due), r.Time
-	more, f := d.app.records(r, mediumA[d.header.medium()], d.frame.Data[n:])
-	if f.found() {
+	more, at, f := d.app.records(r, mediumA[d.header.medium()], d.frame.Data[n:])
+	if f != nil {
 		if d.joining { // the telegram may come again, so what is held stays as it was
 			r.Values, d.app.due, r.Time = r.Values[:before], d.app.due[:due], clock
 			*r, d.held = d.held, *r
 		}
-		return false, d.refuseFrame(f.field, dataAt+n+f.at, f.err)
+		return false, d.refuseFrame(f.field, dataAt+n+at, f.err)
 	}
 	if !more {
 		d.joining = false

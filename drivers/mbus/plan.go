@@ -53,28 +53,29 @@ func (p *planner) begin(a byte) {
 	}
 }
 
-// of finds the plan of the record at b[0], which is no special function.
-func (p *planner) of(b []byte) (*plan, fault) {
+// of finds the plan of the record at b[0], which is no special function; or what
+// is wrong there, and where.
+func (p *planner) of(b []byte) (found *plan, at int, f *fault) {
 	i := p.next
 	p.next++
 	if i < len(p.latest) {
 		l := p.latest[i]
 		if n := len(l.head); len(b) >= n && string(b[:n]) == l.head {
-			return l, fault{}
+			return l, 0, nil
 		}
 	}
 	dib, vib, f := scanHead(b)
-	if f.found() {
-		return nil, f
+	if f != nil {
+		return nil, dib + vib, f
 	}
-	found := p.find(b[:dib+vib], dib)
+	found = p.find(b[:dib+vib], dib)
 	switch {
 	case i < len(p.latest):
 		p.latest[i] = found
 	case i < maxPlans:
 		p.latest = append(p.latest, found)
 	}
-	return found, fault{}
+	return found, 0, nil
 }
 
 // find looks a head up, and makes its plan the first time.

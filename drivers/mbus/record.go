@@ -34,61 +34,69 @@ const (
 // fieldSize is how many bytes of data each data field has; -1: LVAR tells.
 var fieldSize = [16]int8{0, 1, 2, 3, 4, 4, 6, 8, 0, 1, 2, 3, 4, -1, 6, 0}
 
-// fault is what is wrong with a record, and where, from its first byte.
+// fault is what is wrong with a record. Where is told beside it: from there on
+// the record cannot be read.
 type fault struct {
-	field string // "" if nothing is
-	at    int
+	field string
 	err   error
 }
 
-func (f fault) found() bool { return f.field != "" }
+// What can be wrong with a record.
+var (
+	badDIF       = &fault{"DIF", drivers.ErrSyntax}
+	shortDIFE    = &fault{"DIFE", drivers.ErrShort}
+	manyDIFE     = &fault{"DIFE", drivers.ErrLong}
+	shortVIF     = &fault{"VIF", drivers.ErrShort}
+	shortText    = &fault{"plain-text VIF", drivers.ErrShort}
+	shortVIFE    = &fault{"VIFE", drivers.ErrShort}
+	manyVIFE     = &fault{"VIFE", drivers.ErrLong}
+	shortLVAR    = &fault{"LVAR", drivers.ErrShort}
+	reservedLVAR = &fault{"LVAR", drivers.ErrSyntax}
+	shortData    = &fault{"data", drivers.ErrShort}
+)
 
-// shifted is f for someone whose first byte stands n bytes before the record's.
-func (f fault) shifted(n int) fault {
-	f.at += n
-	return f
-}
-
-// scanHead finds how long DIB and VIB of the record at b[0] are.
-func scanHead(b []byte) (dib, vib int, f fault) {
+// scanHead finds how long DIB and VIB of the record at b[0] are. With a fault,
+// their sum is where it stands.
+func scanHead(b []byte) (dib, vib int, f *fault) {
 	if b[0]&0x0F == difSpecial {
-		return 0, 0, fault{"DIF", 0, drivers.ErrSyntax} // 0F, 1F and 2F are no records; the others are reserved
+		return 0, 0, badDIF // 0F, 1F and 2F are no records; the others are reserved
 	}
 	for dib = 1; b[dib-1]&extension != 0; dib++ {
 		switch {
 		case dib > maxDIFE:
-			return 0, 0, fault{"DIFE", dib, drivers.ErrLong}
+			return dib, 0, manyDIFE
 		case dib == len(b):
-			return 0, 0, fault{"DIFE", dib, drivers.ErrShort}
+			return dib, 0, shortDIFE
 		}
 	}
 	vib, f = scanVIB(b[dib:])
-	return dib, vib, f.shifted(dib)
+	return dib, vib, f
 }
 
-// scanVIB finds how long the VIB at b[0] is.
-func scanVIB(b []byte) (int, fault) {
+// scanVIB finds how long the VIB at b[0] is, or where its fault stands.
+func scanVIB(b []byte) (n int, f *fault) {
 	if len(b) == 0 {
-		return 0, fault{"VIF", 0, drivers.ErrShort}
+		return 0, shortVIF
 	}
-	n, more := 1, b[0]&extension != 0
+	n = 1
 	if b[0]&0x7F == vifText {
 		if len(b) < 2 || len(b)-2 < int(b[1]) {
-			return 0, fault{"plain-text VIF", min(len(b), 2), drivers.ErrShort}
+			return min(len(b), 2), shortText
 		}
 		n += 1 + int(b[1])
 	}
+	more := b[0]&extension != 0
 	for count := 1; more; count++ {
 		switch {
 		case n == len(b):
-			return 0, fault{"VIFE", n, drivers.ErrShort}
+			return n, shortVIFE
 		case count > maxVIFE:
-			return 0, fault{"VIFE", n, drivers.ErrLong}
+			return n, manyVIFE
 		}
 		more = b[n]&extension != 0
 		n++
 	}
-	return n, fault{}
+	return n, nil
 }
 
 // coordinates takes storage, tariff, subunit and function out of a DIB.
@@ -105,24 +113,24 @@ func coordinates(dib []byte) drivers.Record {
 	return r
 }
 
-// scanData finds the data behind a head: its bytes, what LVAR said (0 if the
-// length is fixed) and how many bytes both take.
-func scanData(b []byte, field byte) (data []byte, lvar byte, n int, f fault) {
+// scanData finds the data behind a head, as long as the data field or LVAR (0 if
+// there is none) says: b[from:to]. With a fault, from is where it stands.
+func scanData(b []byte, field byte) (from, to int, lvar byte, f *fault) {
 	size := int(fieldSize[field])
 	if size < 0 {
 		if len(b) == 0 {
-			return nil, 0, 0, fault{"LVAR", 0, drivers.ErrShort}
+			return 0, 0, 0, shortLVAR
 		}
 		lvar = b[0]
 		if size = lvarSize(lvar); size < 0 {
-			return nil, 0, 0, fault{"LVAR", 0, drivers.ErrSyntax}
+			return 0, 0, 0, reservedLVAR
 		}
-		n = 1
+		from = 1
 	}
-	if len(b)-n < size {
-		return nil, 0, 0, fault{"data", n, drivers.ErrShort}
+	if to = from + size; to > len(b) {
+		return from, 0, 0, shortData
 	}
-	return b[n : n+size], lvar, n + size, fault{}
+	return from, to, lvar, nil
 }
 
 // LVAR says how long variable data is and what: EN 13757-3:2018, table 6.
