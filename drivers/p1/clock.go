@@ -1,6 +1,7 @@
 package p1
 
 import (
+	"sync"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -136,3 +137,20 @@ func (c *clock) standard(year int) int {
 	c.year, c.base = year, min(january, july)
 	return c.base
 }
+
+// countryZone is the zone of a maker's country, or the default. Zones are loaded
+// once, for all decoders.
+func countryZone(flag string) *time.Location {
+	if loc := loadedZones()[zoneOf[flag]]; loc != nil {
+		return loc
+	}
+	return loadedZones()[defaultZone]
+}
+
+var loadedZones = sync.OnceValue(func() map[string]*time.Location {
+	all := map[string]*time.Location{defaultZone: load(defaultZone)}
+	for _, name := range zoneOf {
+		all[name] = load(name)
+	}
+	return all
+})

@@ -2,7 +2,6 @@ package p1
 
 import (
 	"fmt"
-	"strings"
 )
 
 // Config are the keys of a [[meter]] table that only P1 meters have.
@@ -22,7 +21,7 @@ const (
 
 // Validate says which key is wrong and what it may be.
 func (c *Config) Validate() error {
-	switch strings.ToLower(c.Check) {
+	switch c.Check {
 	case "", checkAuto, checkCRC, checkNone:
 		return nil
 	}

@@ -2,13 +2,14 @@ package p1
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
 )
 
-// dsmr5 is a telegram as a three-phase DSMR 5 meter with gas sends it, of 890
-// bytes, with a second channel that has no meter.
+// dsmr5 is a telegram as a three-phase DSMR 5 meter with gas sends it, with a
+// second channel that has no meter.
 var dsmr5 = sealed(`/TST5\2SIM-THREEPHASE
 
 1-3:0.2.8(50)
@@ -31,12 +32,12 @@ var dsmr5 = sealed(`/TST5\2SIM-THREEPHASE
 1-0:52.36.0(00000)
 1-0:72.36.0(00000)
 0-0:96.13.0()
-1-0:32.7.0(0230.1*V)
-1-0:52.7.0(0229.8*V)
-1-0:72.7.0(0231.4*V)
-1-0:31.7.0(0.48*A)
-1-0:51.7.0(0.44*A)
-1-0:71.7.0(0.86*A)
+1-0:32.7.0(230.1*V)
+1-0:52.7.0(229.8*V)
+1-0:72.7.0(231.4*V)
+1-0:31.7.0(000*A)
+1-0:51.7.0(001*A)
+1-0:71.7.0(012*A)
 1-0:21.7.0(00.070*kW)
 1-0:41.7.0(00.032*kW)
 1-0:61.7.0(00.142*kW)
@@ -72,4 +73,20 @@ func crlfed(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
 func sealed(s string) string {
 	s = crlfed(s)
 	return fmt.Sprintf("%s%04X\r\n", s, wire.ARC.Update(0, []byte(s)))
+}
+
+// cipheredFrame is a ciphered telegram with a made-up title and ciphertext that
+// holds every mark of a plain one.
+var cipheredFrame = "\xdb\x08SIM\x01\x02\x03\x04\x05" + "\x34" + "\x30" + "\x00\x00\x00\x01" +
+	"\n/ISk5\r\n\r\n!1234\r\n\xdb\x08/x\r\n1-0:1.8.0(1)" + "tagtagtagtag"
+
+// shiftedTelegram is dsmr2 as a 7E1 meter sends it, on an 8N1 line.
+func shiftedTelegram() string {
+	b := []byte(dsmr2)
+	for i, c := range b {
+		if bits.OnesCount8(c)%2 != 0 {
+			b[i] |= 0x80
+		}
+	}
+	return string(b)
 }
