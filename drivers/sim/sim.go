@@ -1,0 +1,78 @@
+// Package sim simulates meters that foreign programs can talk to: a pure model of
+// each meter, moved by a clock that is handed in, and the lines that it is reached
+// through. What the meters send comes from the encoders of the drivers.
+package sim
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+)
+
+// Options are what can be chosen about a simulated meter. The zero Options give a
+// healthy one at its usual pace.
+type Options struct {
+	Period time.Duration    // between telegrams; 0: as the meter's standard says
+	Seed   uint64           // of its randomness: the same seed and clock give the same telegrams
+	Faults []string         // NAME or NAME=N, as Faults lists them
+	Clock  func() time.Time // nil: time.Now
+}
+
+// Simulator is one simulated meter. Several lines may be served at a time: they
+// all reach the same meter.
+type Simulator struct {
+	Driver string // the driver that reads it
+
+	serve func(ctx context.Context, line io.ReadWriter) error
+}
+
+// Serve lets the meter speak on a line until ctx ends, which is no error, or the
+// line fails. A Write that blocks is not interrupted: whoever owns the line closes
+// it when ctx ends.
+func (s *Simulator) Serve(ctx context.Context, line io.ReadWriter) error { return s.serve(ctx, line) }
+
+// simulated is a kind of meter that can be simulated.
+type simulated struct {
+	driver string
+	faults []Fault
+	make   func(Options) (*Simulator, error)
+}
+
+// all are the meters that can be simulated, by driver.
+func all() []simulated {
+	return []simulated{
+		{driver: "p1", faults: dsmrFaults, make: newDSMR},
+	}
+}
+
+// Drivers are the names that New takes.
+func Drivers() []string {
+	var names []string
+	for _, s := range all() {
+		names = append(names, s.driver)
+	}
+	return names
+}
+
+// New is a simulated meter for a driver.
+func New(driver string, o Options) (*Simulator, error) {
+	for _, s := range all() {
+		if s.driver == driver {
+			return s.make(o.withDefaults())
+		}
+	}
+	return nil, drivers.WithHint(
+		fmt.Errorf("driver %.20q has no simulated meter", driver),
+		"there is one for "+strings.Join(Drivers(), ", "))
+}
+
+func (o Options) withDefaults() Options {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return o
+}
