@@ -106,7 +106,7 @@ func newPlan(a byte, head []byte, dib int) *plan {
 		field:    head[0] & 0x0F,
 		form:     m.form,
 		shift:    m.shift,
-		unsigned: m.unsigned || m.form == bits,
+		unsigned: m.unsigned || m.form == flags,
 	}
 	p.none = m.void || m.form == secret || p.field == fieldNone || p.field == fieldReadout
 	p.role = roleOf(a, &m, p)

@@ -7,7 +7,7 @@ type form uint8
 
 const (
 	number     form = iota
-	bits            // a number whose binary form has no sign
+	flags           // a number whose binary form has no sign
 	level           // a radio signal, dBm or 2 dB steps from -130 dBm
 	identifier      // BCD digits are text: leading zeros count
 	moment          // a date or a time, by length: type F, G, I or J
@@ -157,11 +157,11 @@ func secondExtension() *vifTable {
 		0x14: {name: "access_code_system_operator", form: secret},
 		0x15: {name: "access_code_developer", form: secret},
 		0x16: {name: "password", form: secret},
-		0x17: {name: "error_flags", form: bits},
-		0x18: {name: "error_mask", form: bits},
+		0x17: {name: "error_flags", form: flags},
+		0x18: {name: "error_mask", form: flags},
 		0x19: {name: "security_key", form: secret},
-		0x1A: {name: "digital_output", form: bits},
-		0x1B: {name: "digital_input", form: bits},
+		0x1A: {name: "digital_output", form: flags},
+		0x1B: {name: "digital_input", form: flags},
 		0x1C: {name: "baud_rate", unit: "Bd"},
 		0x1D: {name: "response_delay", unit: "bit"},
 		0x1E: {name: "retry"},
