@@ -49,7 +49,7 @@ const (
 	Descriptor Tag = 200
 )
 
-// sizes are the bytes that a value of fixed size takes; variable tells that its
+// sizes are the bytes that a value of fixed size takes; sized tells that its
 // size stands in front of it, absent that there is no such type.
 var sizes = func() (all [256]int8) {
 	for i := range all {
@@ -70,15 +70,15 @@ var sizes = func() (all [256]int8) {
 		}
 	}
 	for _, t := range []Tag{Array, Structure, BitString, OctetString, VisibleString, UTF8String, CompactArray} {
-		all[t] = variable
+		all[t] = sized
 	}
 	all[Descriptor] = absent // never by a tag on the wire
 	return all
 }()
 
 const (
-	variable = -1
-	absent   = -2
+	sized  = -1
+	absent = -2
 )
 
 // Bounds of a tree: what a hostile telegram can make of it.
@@ -104,6 +104,7 @@ type Tree struct {
 	Elements []Element // the whole tree; [0] is the root
 	data     []byte
 	at       int
+	n        int // elements so far
 	depth    uint8
 	lenient  bool
 	fault    error
@@ -129,11 +130,11 @@ func (t *Tree) parse(b []byte, lenient bool) (size int, offset int, err error) {
 	if len(b) > MaxAPDU {
 		return 0, MaxAPDU, drivers.ErrLong
 	}
-	t.Elements, t.data, t.at, t.depth, t.lenient, t.fault = t.room[:0], b, 0, 0, lenient, nil
+	t.Elements, t.data, t.at, t.n, t.depth, t.lenient, t.fault = nil, b, 0, 0, 0, lenient, nil
 	if !t.element() {
-		t.Elements = t.Elements[:0]
 		return 0, t.at, t.fault
 	}
+	t.Elements = t.room[:t.n]
 	return t.at, 0, nil
 }
 
@@ -145,7 +146,8 @@ func (t *Tree) fail(err error) bool {
 	return false
 }
 
-// element takes a tag and what it stands for.
+// element takes a tag and what it stands for. Nearly all of a telegram's time is
+// spent here and in leaf and container.
 func (t *Tree) element() bool {
 	if t.at >= len(t.data) {
 		return t.fail(drivers.ErrShort)
@@ -155,19 +157,26 @@ func (t *Tree) element() bool {
 	}
 	tag := Tag(t.data[t.at])
 	t.at++
+	if size := sizes[tag]; size >= 0 {
+		return t.leaf(tag, int(size), 0)
+	}
 	if tag == CompactArray {
 		return t.compactArray()
 	}
-	return t.content(tag)
+	return t.variable(tag)
 }
 
 // content takes what a tag stands for.
 func (t *Tree) content(tag Tag) bool {
-	size := int(sizes[tag])
-	switch {
-	case size >= 0:
-		return t.leaf(tag, size, 0)
-	case size == absent:
+	if size := sizes[tag]; size >= 0 {
+		return t.leaf(tag, int(size), 0)
+	}
+	return t.variable(tag)
+}
+
+// variable takes what says its own size.
+func (t *Tree) variable(tag Tag) bool {
+	if sizes[tag] == absent {
 		t.at--
 		return t.fail(drivers.ErrSyntax)
 	}
@@ -186,6 +195,10 @@ func (t *Tree) content(tag Tag) bool {
 
 // length takes a count or a length.
 func (t *Tree) length() (int, bool) {
+	if t.at < len(t.data) && t.data[t.at] < 0x80 {
+		t.at++
+		return int(t.data[t.at-1]), true
+	}
 	n, size, err := length(t.data[t.at:])
 	if err != nil {
 		return 0, t.fail(err)
@@ -195,30 +208,33 @@ func (t *Tree) length() (int, bool) {
 }
 
 func (t *Tree) leaf(tag Tag, size, count int) bool {
+	at, n := t.at, t.n
 	switch {
-	case size > len(t.data)-t.at:
+	case size > len(t.data)-at:
 		return t.fail(drivers.ErrShort)
-	case len(t.Elements) == MaxElements:
+	case n >= MaxElements:
 		return t.fail(drivers.ErrLong)
 	}
-	t.Elements = append(t.Elements, Element{Tag: tag, Depth: t.depth, Span: 1, Off: uint16(t.at), Len: uint16(size), Count: uint16(count)})
-	t.at += size
+	t.room[n] = Element{Tag: tag, Depth: t.depth, Span: 1, Off: uint16(at), Len: uint16(size), Count: uint16(count)}
+	t.at, t.n = at+size, n+1
 	return true
 }
 
 // open begins an array or a structure.
-func (t *Tree) open(tag Tag, count int) (at int, ok bool) {
-	if t.depth == MaxDepth || len(t.Elements) == MaxElements {
+func (t *Tree) open(tag Tag, count int) (element int, ok bool) {
+	n := t.n
+	if t.depth == MaxDepth || n >= MaxElements {
 		return 0, t.fail(drivers.ErrLong)
 	}
-	t.Elements = append(t.Elements, Element{Tag: tag, Depth: t.depth, Off: uint16(t.at), Count: uint16(count)})
+	t.room[n] = Element{Tag: tag, Depth: t.depth, Off: uint16(t.at), Count: uint16(count)}
 	t.depth++
-	return len(t.Elements) - 1, true
+	t.n = n + 1
+	return n, true
 }
 
-func (t *Tree) close(at int) bool {
-	e := &t.Elements[at]
-	e.Span = uint16(len(t.Elements) - at)
+func (t *Tree) close(element int) bool {
+	e := &t.room[element]
+	e.Span = uint16(t.n - element)
 	e.Len = uint16(t.at - int(e.Off))
 	t.depth--
 	return true
@@ -245,8 +261,7 @@ func (t *Tree) container(tag Tag, count int) bool {
 // number, an OBIS code ends with 255, an attribute is a small number again.
 func (t *Tree) descriptor() bool {
 	b := t.data[t.at:]
-	n := len(t.Elements)
-	if n == 0 || t.Elements[n-1].Tag != Structure || t.Elements[n-1].Count != 2 {
+	if t.n == 0 || t.room[t.n-1].Tag != Structure || t.room[t.n-1].Count != 2 {
 		return false
 	}
 	if len(b) < 9 || b[0] != 0 || b[1] == 0 || b[1] > 127 || b[7] != 255 || b[8] == 0 || b[8] > 32 {
@@ -284,7 +299,7 @@ func (t *Tree) compactArray() bool {
 		if t.at == before {
 			return t.fail(drivers.ErrSyntax) // a value without bytes would go on for ever
 		}
-		t.Elements[at].Count++
+		t.room[at].Count++
 	}
 	return t.close(at)
 }

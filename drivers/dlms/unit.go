@@ -2,9 +2,6 @@ package dlms
 
 import "github.com/meter2mqtt/meter2mqtt/drivers/obis"
 
-// NoUnit is the enumeration's 255: a count, a ratio.
-const NoUnit = 255
-
 // spellings are the units by their number in the Blue Book ed. 13, 4.3.2. Empty:
 // no such unit.
 var spellings = [256]string{
@@ -25,19 +22,27 @@ const coulomb = 34
 type canonicalUnit struct {
 	unit  obis.Unit
 	shift int8
+	known bool
 }
 
 var units = func() (all [256]canonicalUnit) {
 	for i, s := range spellings {
-		all[i].unit = obis.Unit(s)
+		all[i] = canonicalUnit{unit: obis.Unit(s), known: s != ""}
 		if u, shift, ok := obis.ParseUnit(s); ok && i != coulomb {
-			all[i] = canonicalUnit{u, int8(shift)}
+			all[i] = canonicalUnit{u, int8(shift), true}
 		}
+	}
+	for _, i := range [...]int{0, 254, 255} { // not used, other, none
+		all[i].known = true
 	}
 	return all
 }()
 
 // Unit is the canonical unit for a number of the enumeration, and the power of
 // ten that brings values there: 30 (Wh) is kWh, -3. Units that no power of ten
-// leads from stay under their own name; what is no unit is "".
-func Unit(enum byte) (u obis.Unit, shift int) { return units[enum].unit, int(units[enum].shift) }
+// brings anywhere stay under their own name; 255, for a count or a ratio, is "".
+// known is false for a number that stands for nothing.
+func Unit(enum byte) (u obis.Unit, shift int, known bool) {
+	c := &units[enum]
+	return c.unit, int(c.shift), c.known
+}

@@ -2,6 +2,7 @@ package hdlc
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/dlms"
@@ -16,6 +17,7 @@ type Decoder struct {
 	pos       int  // what is before it is dealt with
 	fresh     bool // nothing came since the start or the last silence but bare APDUs
 	silent    bool // Gap was called; what is in buf is all for now
+	retry     int  // where to go on if the bare APDU under way is none
 	stuffing  bool
 	unstuffed []byte
 	frames    segments // of HDLC
@@ -55,12 +57,17 @@ func newDecoder(c drivers.Config, z drivers.Zones) (*Decoder, error) {
 func (d *Decoder) Next(r *drivers.Reading) error {
 	for {
 		apdu, check, err := d.nextAPDU()
-		if err == nil {
-			err = d.read(r, apdu, check)
-		}
-		if err != errNoise { //nolint:errorlint // never wrapped
+		if err != nil {
 			return err
 		}
+		err = d.read(r, apdu, check)
+		if err == errNoise { //nolint:errorlint // never wrapped
+			continue
+		}
+		if err != nil && check == drivers.CheckNone {
+			d.refuse()
+		}
+		return err
 	}
 }
 
@@ -85,11 +92,11 @@ func (d *Decoder) read(r *drivers.Reading, apdu []byte, check drivers.Check) err
 }
 
 func (d *Decoder) readCiphered(r *drivers.Reading, apdu []byte, check drivers.Check) error {
-	clear, security, err := d.cipher.Open(d.clear[:0], apdu)
+	d.clear = slices.Grow(d.clear[:0], len(apdu)+12) // what Open needs
+	clear, security, err := d.cipher.Open(d.clear, apdu)
 	if err != nil {
 		return d.lose("ciphering", 0, len(apdu), err)
 	}
-	d.clear = clear
 	if security.Checked {
 		check = drivers.CheckTag
 	}

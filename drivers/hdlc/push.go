@@ -14,6 +14,8 @@ type push struct {
 	known  [knownSlots]known
 	texts  map[string]string
 
+	scratch []byte
+
 	// Of the reading under way.
 	tree   *dlms.Tree
 	r      *drivers.Reading
@@ -85,6 +87,7 @@ type scaling struct {
 	exponent int
 	unit     obis.Unit
 	given    bool
+	unknown  bool // the unit's number stands for none
 }
 
 var none scaling
@@ -97,8 +100,8 @@ func (p *push) scalerUnit(i int) (scaling, bool) {
 	}
 	scaler, _ := p.tree.Int(i + 1)
 	enum, _ := p.tree.Int(i + 2)
-	unit, shift := dlms.Unit(byte(enum))
-	return scaling{int(scaler) + shift, unit, true}, true
+	unit, shift, known := dlms.Unit(byte(enum))
+	return scaling{int(scaler) + shift, unit, true, !known}, true
 }
 
 // isCode says whether element i can be an OBIS code: six octets, of which the

@@ -199,22 +199,45 @@ func (d *Decoder) nextBare(b []byte) (apdu []byte, check drivers.Check, err erro
 	}
 	rest := b[size:]
 	rest = rest[fill(rest):]
-	switch {
-	case len(rest) > 0:
-		if isWrapper(rest) {
-			break
-		}
-		if _, err := d.bareSize(rest); err != nil {
-			return nil, 0, err
-		}
-	case !d.silent:
+	if len(rest) == 0 && !d.silent {
 		return nil, 0, drivers.ErrMore
 	}
-	d.skip(size)
+	if len(rest) > 0 {
+		if _, err := d.unitSize(rest); err != nil {
+			return nil, 0, err
+		}
+	}
+	d.takeBare(size, len(rest) > 0)
 	if hasLLC(b) {
 		return b[llcSize:size], drivers.CheckNone, nil
 	}
 	return b[:size], drivers.CheckNone, nil
+}
+
+// takeBare steps over a bare APDU, and notes how to come back if nothing good is
+// in it: unless another one follows, which proves its size, frames may lie where
+// it seemed to be.
+func (d *Decoder) takeBare(size int, followed bool) {
+	d.retry = d.pos + 1
+	if followed {
+		d.retry = d.pos + size
+	}
+	d.skip(size)
+}
+
+// refuse goes back behind the start of a bare APDU that gave nothing.
+func (d *Decoder) refuse() {
+	if d.retry != d.pos {
+		d.pos, d.fresh = d.retry, false
+	}
+}
+
+// unitSize is the size of what may follow a bare APDU: another one, or a wrapper.
+func (d *Decoder) unitSize(b []byte) (int, error) {
+	if isWrapper(b) {
+		return wrappedSize(b)
+	}
+	return d.bareSize(b)
 }
 
 // fill counts what may stand before a bare APDU: line ends, blanks and zeros,
@@ -260,6 +283,9 @@ func (d *Decoder) bareSize(b []byte) (int, error) {
 func (d *Decoder) apduSize(b []byte) (int, error) {
 	switch {
 	case dlms.IsCiphered(b):
+		if len(b) > 1 && b[1] == 0 {
+			return 0, errNoise // no title and no transaction: too little to go by
+		}
 		return dlms.CipheredSize(b)
 	case dlms.IsBlock(b):
 		return dlms.BlockSize(b)
@@ -286,19 +312,29 @@ const wrapperSize = 8
 func isWrapper(b []byte) bool { return b[0] == 0 && (len(b) == 1 || b[1] == 1) }
 
 func (d *Decoder) nextWrapped(b []byte) (apdu []byte, check drivers.Check, err error) {
+	size, err := wrappedSize(b)
+	if err != nil {
+		return nil, 0, err
+	}
+	d.takeBare(size, false)
+	return b[wrapperSize:size], drivers.CheckNone, nil
+}
+
+// wrappedSize is the size of the wrapper at the start of b with its APDU. ErrMore:
+// it has not ended; errNoise: none begins here.
+func wrappedSize(b []byte) (int, error) {
 	if len(b) <= wrapperSize {
-		return nil, 0, drivers.ErrMore
+		return 0, drivers.ErrMore
 	}
 	size := wrapperSize + int(binary.BigEndian.Uint16(b[6:]))
-	body := b[wrapperSize:]
+	apdu := b[wrapperSize:]
 	switch {
-	case !dlms.IsNotification(body) && !dlms.IsCiphered(body) && !dlms.IsBlock(body):
-		return nil, 0, errNoise
+	case !dlms.IsNotification(apdu) && !dlms.IsCiphered(apdu) && !dlms.IsBlock(apdu):
+		return 0, errNoise
 	case size > wrapperSize+dlms.MaxAPDU || size == wrapperSize:
-		return nil, 0, errNoise
+		return 0, errNoise
 	case len(b) < size:
-		return nil, 0, drivers.ErrMore
+		return 0, drivers.ErrMore
 	}
-	d.skip(size)
-	return b[wrapperSize:size], drivers.CheckNone, nil
+	return size, nil
 }

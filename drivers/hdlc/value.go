@@ -2,7 +2,6 @@ package hdlc
 
 import (
 	"bytes"
-	"encoding/hex"
 	"strconv"
 	"unicode/utf8"
 
@@ -50,7 +49,7 @@ func (p *push) number(k *known, i int, s scaling) {
 		}
 	}
 	n, ok := p.tree.Number(i, s.exponent)
-	if !ok {
+	if !ok || s.unknown {
 		return
 	}
 	v := p.add()
@@ -158,22 +157,29 @@ func (p *push) text(b []byte) string {
 func (p *push) textOf(i int) string {
 	b := p.tree.Bytes(i)
 	if p.tree.Elements[i].Tag == dlms.BitString {
-		return p.text(bits(b, int(p.tree.Elements[i].Count)))
+		p.scratch = appendBits(p.scratch[:0], b, int(p.tree.Elements[i].Count))
+		return p.text(p.scratch)
 	}
 	if trimmed := bytes.TrimRight(b, "\x00 "); len(trimmed) > 0 && isText(trimmed) {
 		return p.text(trimmed)
 	}
-	var room [2 * maxText]byte
-	digits := hex.AppendEncode(room[:0], b)
-	return p.text(bytes.ToUpper(digits))
+	p.scratch = appendUpperHex(p.scratch[:0], b)
+	return p.text(p.scratch)
 }
 
-func bits(b []byte, n int) []byte {
-	out := make([]byte, 0, n)
-	for i := range n {
-		out = append(out, '0'+b[i/8]>>(7-i%8)&1)
+func appendUpperHex(dst, b []byte) []byte {
+	const digits = "0123456789ABCDEF"
+	for _, c := range b {
+		dst = append(dst, digits[c>>4], digits[c&15])
 	}
-	return out
+	return dst
+}
+
+func appendBits(dst, b []byte, n int) []byte {
+	for i := range n {
+		dst = append(dst, '0'+b[i/8]>>(7-i%8)&1)
+	}
+	return dst
 }
 
 func isText(b []byte) bool {
