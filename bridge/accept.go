@@ -25,7 +25,8 @@ func (m *meter) take(r *drivers.Reading) (announce bool) {
 	}
 	m.exchanged = false
 	r.Values = values
-	m.picture.time, m.picture.received = m.believed(r), r.Received
+	m.picture.time, m.picture.received = r.Time, r.Received
+	m.watchClock(r)
 	if m.picture.full {
 		m.picture.full = false
 		m.log.Warn().Int("limit", maxEntries).Msg("meter has more quantities than are kept")

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
@@ -123,11 +124,10 @@ const (
 	nonsense = 24 * time.Hour
 )
 
-// believed is the reading's time, or none if it is nonsense. A clock that is off
-// is told once.
-func (m *meter) believed(r *drivers.Reading) drivers.Stamp {
+// watchClock notes how far the meter's clock is off. That is told once.
+func (m *meter) watchClock(r *drivers.Reading) {
 	if !r.Time.Zoned {
-		return r.Time
+		return
 	}
 	drift := r.Time.Wall.Sub(r.Received)
 	m.drift = drift
@@ -140,8 +140,15 @@ func (m *meter) believed(r *drivers.Reading) drivers.Stamp {
 		m.clockOff = false
 		m.log.Info().Msg("the meter's clock is right again")
 	}
-	if drift.Abs() >= nonsense {
-		return drivers.Stamp{}
+}
+
+// datable is a state as history may keep it: without the meter's time if that is
+// nonsense, so that only the time of arrival dates it.
+func (m *meter) datable(state []byte) []byte {
+	const begin, next = `{"time":"`, `","`
+	if m.drift.Abs() < nonsense || !bytes.HasPrefix(state, []byte(begin)) {
+		return state
 	}
-	return r.Time
+	end := bytes.Index(state, []byte(next))
+	return append([]byte{'{'}, state[end+len(next)-1:]...)
 }

@@ -274,7 +274,7 @@ func (m *meter) publishState(now time.Time) {
 	m.payload = len(b)
 	message := mqttlink.Message{Topic: m.topics.state, Payload: b, Retain: retain}
 	if m.fresh {
-		m.number = m.journal.Add(m.config.Name, m.picture.received, b)
+		m.number = m.journal.Add(m.config.Name, m.picture.received, m.datable(b))
 	}
 	message.Acked, message.Number = m.acked, m.number
 	m.waiting, m.fresh, m.published = false, false, now

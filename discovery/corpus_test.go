@@ -33,7 +33,7 @@ func TestRealMetersGetAnEntityForEveryQuantity(t *testing.T) {
 		described++
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			p := decoded(t, Devices(topics, Meter{Name: "x", Quantities: quantities})[0])
-			if got, want := len(p.Components), len(quantities)+1; got != want {
+			if got, want := len(p.Components), len(quantities)+ours; got != want {
 				t.Errorf("%d components, want %d", got, want)
 			}
 			labels := map[string]string{}

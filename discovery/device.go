@@ -44,6 +44,7 @@ func Devices(t Topics, m Meter) []Device {
 	main.Device = deviceOf(id, m.label(), m.Identity)
 	main.Device.ViaDevice = bridgeID(t)
 	main.Components[lineKey] = t.line(id, m.Name)
+	main.Components[eventKey] = t.event(id, m.Name)
 	addQuantities(main.Components, id, m.Identity.Medium, m.of(0))
 	all := []Device{t.message(id, main)}
 	for _, c := range m.channels() {
@@ -88,9 +89,13 @@ const (
 	program = "meter2mqtt"
 	home    = "https://github.com/meter2mqtt/meter2mqtt"
 
-	// lineKey is no key that a value can have: a component of ours.
-	lineKey = "diagnostic_line"
+	// lineKey and eventKey are no keys that a value can have: components of ours.
+	lineKey  = "diagnostic_line"
+	eventKey = "diagnostic_event"
 )
+
+// EventTypes are what BASE/METER/event can tell. Home Assistant refuses others.
+var EventTypes = []string{"exchanged", "held_back", "clock_off", "write_ok", "write_failed"}
 
 func originOf(version string) origin {
 	return origin{Name: program, SWVersion: version, SupportURL: home}
@@ -132,7 +137,7 @@ func deviceOf(id, name string, who drivers.Identity) device {
 // line shows the state of the meter's line. It must live on when the meter is
 // offline, for then it says why.
 func (t Topics) line(id, name string) component {
-	c := entity(UniqueID(id, lineKey), "Line", hass.Enum("opening", "open", "waiting", "paused"))
+	c := entity(UniqueID(id, lineKey), "Line", hass.Enum("opening", "open", "waiting", "paused", "closed"))
 	c.Availability = []availability{{t.Base + "/bridge/availability"}}
 	c.StateTopic = t.Base + "/" + name + "/diagnostic"
 	c.Template = valueTemplate("line")
@@ -271,4 +276,18 @@ func entity(uniqueID, name string, s hass.Sensor) component {
 		c.Enabled = new(false)
 	}
 	return c
+}
+
+// event shows what happened to the meter: an exchange, a total that was held
+// back, a clock that is off.
+func (t Topics) event(id, name string) component {
+	return component{
+		Platform:     "event",
+		UniqueID:     UniqueID(id, eventKey),
+		Name:         "Event",
+		Category:     "diagnostic",
+		EventTypes:   EventTypes,
+		Availability: []availability{{t.Base + "/bridge/availability"}},
+		StateTopic:   t.Base + "/" + name + "/event",
+	}
 }

@@ -53,6 +53,7 @@ type component struct {
 	Category     string         `json:"entity_category,omitempty"`
 	Enabled      *bool          `json:"enabled_by_default,omitempty"`
 	Options      []string       `json:"options,omitempty"`
+	EventTypes   []string       `json:"event_types,omitempty"`
 	Availability []availability `json:"availability,omitempty"`
 	StateTopic   string         `json:"state_topic,omitempty"`
 	Template     string         `json:"value_template,omitempty"`

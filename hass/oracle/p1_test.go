@@ -80,6 +80,10 @@ func p1Rows() []Row {
 			UniqueID: id("diagnostic_line"), Device: mains, Name: "Line", State: "open",
 			DeviceClass: "enum", Category: "diagnostic",
 		},
+		{ // the telegram's clock stands in 2017, which may be told before Home Assistant listens
+			UniqueID: id("diagnostic_event"), Device: mains, Name: "Event", State: "/^(unknown|20.*)$/",
+			Category: "diagnostic",
+		},
 		{
 			UniqueID: id("ch1_0_1_24_2_1"), Device: gas, State: "0.107",
 			DeviceClass: "gas", StateClass: "total_increasing", Unit: "m³",
