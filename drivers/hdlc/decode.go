@@ -1,6 +1,7 @@
 package hdlc
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 
@@ -119,21 +120,22 @@ func (d *Decoder) isPush(clear []byte) bool {
 	return err == nil
 }
 
-// parseBody parses a body into d.tree; only zeros may follow.
+// parseBody parses a body into d.tree; only zeros may follow. A body that makes no
+// sense is tried once more with descriptors without tags.
 func (d *Decoder) parseBody(body []byte) (field string, offset int, err error) {
 	size, offset, err := d.tree.Parse(body)
-	if err != nil {
-		if size, again := d.tree.ParseDescriptors(body); again == nil && size == len(body) {
+	field = "A-XDR"
+	if err == nil {
+		rest := bytes.TrimLeft(body[size:], "\x00")
+		if len(rest) == 0 {
 			return "", 0, nil
 		}
-		return "A-XDR", offset, err
+		field, offset, err = "end of the body", len(body)-len(rest), drivers.ErrLong
 	}
-	for i, c := range body[size:] {
-		if c != 0 {
-			return "end of the body", size + i, drivers.ErrLong
-		}
+	if size, again := d.tree.ParseDescriptors(body); again == nil && size == len(body) {
+		return "", 0, nil
 	}
-	return "", 0, nil
+	return field, offset, err
 }
 
 var errTag = drivers.WithHint(errors.New("an APDU that no meter pushes"), "if this meter is ciphered, a key may be wrong; else please report it with a recording")
