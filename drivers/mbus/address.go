@@ -31,3 +31,17 @@ func (a Address) String() string {
 }
 
 func (a Address) append(b []byte) []byte { return append(b, a[:]...) }
+
+// fits says whether the address of a meter is one that a stands for.
+func (a Address) fits(meter [8]byte) bool {
+	for i, want := range a {
+		got := meter[i]
+		switch {
+		case want == 0xFF || want == got:
+		case i < 4 && (want&0x0F == 0x0F || want&0x0F == got&0x0F) && (want&0xF0 == 0xF0 || want&0xF0 == got&0xF0):
+		default:
+			return false
+		}
+	}
+	return true
+}

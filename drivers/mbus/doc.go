@@ -29,8 +29,8 @@
 //     future, the manufacturer's) has a name of its own and no code, and so has
 //     one of a function or coordinates that codes cannot tell.
 //   - What is no number gives none: BCD with digits above 9 (but a leading F is a
-//     minus), NaN, no data, VIFE 15 to 18. Values of function "error" are flagged
-//     MeterError.
+//     minus), NaN, no data, VIFE 15 to 17. Values of function "error" and of VIFE 18
+//     (data error: Diehl Sharky 774 counts hours under it) are flagged MeterError.
 //   - Identifiers in BCD are texts, for their zeros count. A text with control
 //     characters is bytes, shown in hex, as are manufacturer data (DIF 0F), wide
 //     integers and compact profiles.

@@ -115,7 +115,7 @@ func newPlan(a byte, head []byte, dib int) *plan {
 		p.value.Code = codeOf(a, &m, p.record)
 	}
 	nameByCode(&p.value)
-	if p.record.Function == drivers.DuringError {
+	if m.doubtful || p.record.Function == drivers.DuringError {
 		p.value.Flags = drivers.MeterError
 	}
 	return p

@@ -13,6 +13,7 @@ const (
 	modifies effect = iota // another quantity, told by the suffix: never on the plain OBIS code
 	scales                 // the same quantity, times 10^shift
 	voids                  // the meter says that there is no value
+	doubts                 // the meter says that the value is not right
 	counts                 // how often something happened: no unit
 	lasts                  // how long it went on
 	dates                  // when it happened: data is a date
@@ -147,6 +148,7 @@ type meaning struct {
 	vife     uint16 // 0: the plain quantity; 0x3B or 0x7C01: that one VIFE; several: severalVIFE
 	shift    int    // quantity's and all factors
 	void     bool   // the meter says that there is no value
+	doubtful bool   // the meter says that the value is not right
 	unsigned bool
 }
 
@@ -209,6 +211,8 @@ func (m *meaning) modify(c combinable, code uint16) {
 		return
 	case voids:
 		m.void = true
+	case doubts:
+		m.doubtful = true
 	case counts:
 		m.form, m.unit, m.shift = number, "", 0
 	case lasts:
