@@ -117,7 +117,8 @@ func TestEveryEntryIsComplete(t *testing.T) {
 func TestLookupAllocatesNothing(t *testing.T) {
 	codes := []Code{
 		New(1, 0, 1, 8, 1), New(1, 0, 21, 7, 0), New(0, 0, 96, 13, 0), New(0, 1, 24, 2, 1),
-		New(6, 0, 1, 0, 0), New(1, 0, 99, 97, 0), New(1, 0, 1, 7, 255), {0, 0, 128, 0, 0, 255},
+		New(6, 0, 1, 0, 0), New(1, 0, 99, 97, 0), New(1, 0, 1, 7, 255),
+		{0, 0, 128, 0, 0, 255},
 	}
 	var e Entry
 	if n := testing.AllocsPerRun(100, func() {

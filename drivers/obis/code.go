@@ -19,13 +19,23 @@ const Now = 255
 // New is A-B:C.D.E*255.
 func New(a, b, c, d, e byte) Code { return Code{a, b, c, d, e, Now} }
 
-// The value groups.
-func (c Code) A() byte { return c[0] } // medium
-func (c Code) B() byte { return c[1] } // channel
-func (c Code) C() byte { return c[2] } // quantity
-func (c Code) D() byte { return c[3] } // processing
-func (c Code) E() byte { return c[4] } // tariff
-func (c Code) F() byte { return c[5] } // billing period; 255: now
+// A is the medium.
+func (c Code) A() byte { return c[0] }
+
+// B is the channel.
+func (c Code) B() byte { return c[1] }
+
+// C is the quantity.
+func (c Code) C() byte { return c[2] }
+
+// D is how the quantity was processed.
+func (c Code) D() byte { return c[3] }
+
+// E is the tariff, or what else D leaves to tell apart.
+func (c Code) E() byte { return c[4] }
+
+// F is the billing period, Now for none.
+func (c Code) F() byte { return c[5] }
 
 // IsZero says that there is no code.
 func (c Code) IsZero() bool { return c == Code{} }

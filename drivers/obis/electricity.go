@@ -39,11 +39,16 @@ var flows = []flow{
 // netFlow is import minus export: its counter runs both ways.
 const netFlow = 16
 
-func active(name, label string) quantity      { return quantity{name, label, Energy, "kWh"} }
-func reactive(name, label string) quantity    { return quantity{name, label, ReactiveEnergy, "kvarh"} }
-func apparent(name, label string) quantity    { return quantity{name, label, ApparentEnergy, "kVAh"} }
-func watts(name, label string) quantity       { return quantity{name, label, Power, "W"} }
-func vars(name, label string) quantity        { return quantity{name, label, ReactivePower, "var"} }
+func active(name, label string) quantity { return quantity{name, label, Energy, "kWh"} }
+
+func reactive(name, label string) quantity { return quantity{name, label, ReactiveEnergy, "kvarh"} }
+
+func apparent(name, label string) quantity { return quantity{name, label, ApparentEnergy, "kVAh"} }
+
+func watts(name, label string) quantity { return quantity{name, label, Power, "W"} }
+
+func vars(name, label string) quantity { return quantity{name, label, ReactivePower, "var"} }
+
 func voltAmperes(name, label string) quantity { return quantity{name, label, ApparentPower, "VA"} }
 
 // levels are value groups C that are measured only. of says to which phase they
@@ -222,6 +227,7 @@ func addSupervision(all map[spot]Entry, c byte, q quantity, phase uint8) {
 			e.Dimension, e.Unit = Count, ""
 		case Duration:
 			e.Dimension, e.Unit = Duration, "s"
+		default: // in the unit of what is supervised
 		}
 		all[at(1, c, s.d, 0)] = e
 	}

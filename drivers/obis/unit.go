@@ -1,5 +1,7 @@
 package obis
 
+import "maps"
+
 // Unit is a unit of measurement as it is published: kWh, m³, °C. "" is none.
 type Unit string
 
@@ -47,10 +49,7 @@ var asSent = []Unit{
 var folded = foldUnits()
 
 func foldUnits() map[string]unitOf {
-	all := make(map[string]unitOf, len(canonical)+len(asSent))
-	for s, u := range canonical {
-		all[s] = u
-	}
+	all := maps.Clone(canonical)
 	for _, u := range asSent {
 		all[string(u)] = unitOf{u, 0}
 	}
