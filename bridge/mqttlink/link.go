@@ -137,7 +137,7 @@ func (l *Link) Run(ctx context.Context, last func() []Message) error {
 			l.tellReturn(&told)
 			err = l.session(ctx, client, lost)
 			if ctx.Err() != nil {
-				l.leave(client, last())
+				l.leave(ctx, client, last())
 			}
 			l.outbox.close()
 			if l.lost != nil {
@@ -292,10 +292,10 @@ func (l *Link) session(ctx context.Context, client paho.Client, lost <-chan erro
 	}
 }
 
-// leave sends what still waits and the last words. A clean disconnect sends no
-// will, so they take its place.
-func (l *Link) leave(client paho.Client, last []Message) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+// leave sends what still waits and the last words, though ctx has ended. A clean
+// disconnect sends no will, so they take its place.
+func (l *Link) leave(ctx context.Context, client paho.Client, last []Message) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	for _, m := range append(l.outbox.drain(), last...) {
 		if err := await(ctx, client.Publish(m.Topic, 1, m.Retain, m.Payload), 2*time.Second); err != nil {

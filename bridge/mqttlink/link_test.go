@@ -75,7 +75,7 @@ func (b *testBroker) must(err error) {
 func (b *testBroker) stop() { b.must(b.server.Close()) }
 
 // until waits for a message.
-func (b *testBroker) until(topic, payload string) packets.Packet {
+func (b *testBroker) until(topic, payload string) {
 	b.t.Helper()
 	limit := time.After(20 * time.Second)
 	for {
@@ -83,7 +83,7 @@ func (b *testBroker) until(topic, payload string) packets.Packet {
 		for _, p := range b.seen {
 			if p.TopicName == topic && string(p.Payload) == payload {
 				b.mu.Unlock()
-				return p
+				return
 			}
 		}
 		b.mu.Unlock()
