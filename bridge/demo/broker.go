@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -23,8 +24,8 @@ type broker struct {
 }
 
 // startBroker listens on address, host:port. Port 0 is any free one.
-func startBroker(address string) (*broker, error) {
-	listener, err := net.Listen("tcp", address)
+func startBroker(ctx context.Context, address string) (*broker, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, drivers.WithHint(fmt.Errorf("broker on %s: %w", address, err),
 			"something else listens there: use --listen 127.0.0.1:0 for any free port")

@@ -37,7 +37,7 @@ type Options struct {
 
 // Run runs until ctx ends, which is no error.
 func Run(ctx context.Context, o Options) error {
-	broker, err := start(o.Listen)
+	broker, err := start(ctx, o.Listen)
 	if err != nil {
 		return err
 	}
@@ -74,14 +74,14 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // start takes the usual port if nobody has it, else any.
-func start(listen string) (*broker, error) {
+func start(ctx context.Context, listen string) (*broker, error) {
 	if listen != "" {
-		return startBroker(listen)
+		return startBroker(ctx, listen)
 	}
-	if b, err := startBroker(usual); err == nil {
+	if b, err := startBroker(ctx, usual); err == nil {
 		return b, nil
 	}
-	return startBroker("127.0.0.1:0")
+	return startBroker(ctx, "127.0.0.1:0")
 }
 
 // meters starts one simulated meter a protocol, and returns the configuration

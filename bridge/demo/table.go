@@ -37,14 +37,14 @@ func (t *table) observe(meter string, r *drivers.Reading) {
 
 // Terminal control: to the upper left corner, and clear what is below.
 const (
-	home  = "\x1b[H"
-	clear = "\x1b[J"
+	home = "\x1b[H"
+	wipe = "\x1b[J"
 )
 
 // draw writes the whole table anew.
 func (t *table) draw(now time.Time) error {
 	var b bytes.Buffer
-	b.WriteString(home + clear + t.head + "\n")
+	b.WriteString(home + wipe + t.head + "\n")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
