@@ -46,15 +46,14 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := execute(ctx, os.Args[1:])
+	code := execute(ctx, rootCommand(), os.Args[1:])
 	stop()
 	os.Exit(code)
 }
 
 // execute runs one command line. Results go to stdout; errors, each with its
 // remedy, to stderr.
-func execute(ctx context.Context, args []string) int {
-	root := rootCommand()
+func execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 		"meter2mqtt": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			os.Exit(execute(ctx, os.Args[1:]))
+			os.Exit(execute(ctx, rootCommand(), os.Args[1:]))
 		},
 	})
 }
