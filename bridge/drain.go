@@ -69,8 +69,15 @@ func (b *Bridge) keepDraining(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			b.journal.Tick(now)
-			for b.link.Connected() && b.drainOne(now, landed) {
-			}
+			b.drainWhatMayGo(now, landed)
+		}
+	}
+}
+
+func (b *Bridge) drainWhatMayGo(now time.Time, landed func(uint64)) {
+	for b.link.Connected() {
+		if !b.drainOne(now, landed) {
+			return
 		}
 	}
 }

@@ -40,7 +40,7 @@ type Device struct {
 // quantity as long as the order is kept.
 func Devices(t Topics, m Meter) []Device {
 	id := DeviceID(t.Base, m.Name)
-	main := t.meter(m, id)
+	main := t.meter(m)
 	main.Device = deviceOf(id, m.label(), m.Identity)
 	main.Device.ViaDevice = bridgeID(t)
 	main.Components[lineKey] = t.line(id, m.Name)
@@ -48,7 +48,7 @@ func Devices(t Topics, m Meter) []Device {
 	addQuantities(main.Components, id, m.Identity.Medium, m.of(0))
 	all := []Device{t.message(id, main)}
 	for _, c := range m.channels() {
-		p := t.meter(m, ChannelID(id, c.Number))
+		p := t.meter(m)
 		p.Device = deviceOf(ChannelID(id, c.Number), m.channelLabel(c), c.Meter)
 		p.Device.ViaDevice = id
 		addQuantities(p.Components, ChannelID(id, c.Number), c.Meter.Medium, m.of(c.Number))
@@ -109,7 +109,7 @@ func (t Topics) message(id string, p payload) Device {
 
 // meter is what the devices of one meter have in common: they live and die with
 // its telegrams.
-func (t Topics) meter(m Meter, id string) payload {
+func (t Topics) meter(m Meter) payload {
 	return payload{
 		Origin: originOf(m.Version),
 		Availability: []availability{

@@ -110,7 +110,8 @@ var meters = map[string]Meter{
 			number("1-1:3.8.0", "kvarh", 2), number("1-1:3.7.0", "var", 0), number("1-1:23.7.0", "var", 0),
 			number("1-1:33.7.0", "", 2), number("1-1:16.8.0", "kWh", 2), number("1-1:9.8.0", "kVAh", 1),
 			flagged("0-0:96.3.10"), number("1-0:1.8.0*12", "kWh", 2), number("1-0:96.50.0*1", "", 0),
-			number("1-0:1.7.0", "W", 0), {Key: "1-0:1.7.0#2", Code: obis.MustParse("1-0:1.7.0"), Unit: "W"},
+			number("1-0:1.7.0", "W", 0),
+			{Key: "1-0:1.7.0#2", Code: obis.MustParse("1-0:1.7.0"), Unit: "W"},
 		},
 	},
 	"mbus-heat": {

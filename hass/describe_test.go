@@ -20,66 +20,126 @@ func TestDescribe(t *testing.T) {
 		unit obis.Unit
 		want Sensor
 	}{
-		"an energy import feeds the energy dashboard": {"1-0:1.8.0", drivers.Number, "kWh",
-			Sensor{Component: "sensor", DeviceClass: "energy", StateClass: "total_increasing", Unit: "kWh", Enabled: true, Numeric: true}},
-		"a net counter may fall": {"1-0:16.8.0", drivers.Number, "kWh",
-			Sensor{Component: "sensor", DeviceClass: "energy", StateClass: "total", Unit: "kWh", Enabled: true, Numeric: true}},
-		"an energy of last month is no total": {"1-0:1.8.0*1", drivers.Number, "kWh",
-			Sensor{Component: "sensor", DeviceClass: "energy", Unit: "kWh", Enabled: true, Numeric: true}},
-		"an energy of an interval has no state class": {"1-0:1.29.0", drivers.Number, "kWh",
-			Sensor{Component: "sensor", DeviceClass: "energy", Unit: "kWh", Numeric: true}},
-		"apparent energy has no device class": {"1-0:9.8.0", drivers.Number, "kVAh",
-			Sensor{Component: "sensor", StateClass: "total_increasing", Unit: "kVAh", Enabled: true, Numeric: true}},
-		"a month's peak is measured": {"1-0:1.6.0", drivers.Number, "W",
-			Sensor{Component: "sensor", DeviceClass: "power", StateClass: "measurement", Unit: "W", Enabled: true, Numeric: true}},
-		"a power factor has no unit": {"1-0:13.7.0", drivers.Number, "",
-			Sensor{Component: "sensor", DeviceClass: "power_factor", StateClass: "measurement", Enabled: true, Numeric: true}},
-		"an angle has a mean of its own": {"1-0:81.7.1", drivers.Number, "°",
-			Sensor{Component: "sensor", StateClass: "measurement_angle", Unit: "°", Numeric: true}},
-		"an angle without unit is measured": {"1-0:81.7.1", drivers.Number, "",
-			Sensor{Component: "sensor", StateClass: "measurement", Numeric: true}},
-		"a counter of failures is diagnostic": {"0-0:96.7.21", drivers.Number, "",
-			Sensor{Component: "sensor", StateClass: "total_increasing", Category: "diagnostic", Enabled: true, Numeric: true}},
-		"a limit is a fact": {"0-0:17.0.0", drivers.Number, "W",
-			Sensor{Component: "sensor", DeviceClass: "power", Unit: "W", Category: "diagnostic", Enabled: true, Numeric: true}},
-		"heat in GJ is energy": {"6-0:1.0.0", drivers.Number, "GJ",
-			Sensor{Component: "sensor", DeviceClass: "energy", StateClass: "total_increasing", Unit: "GJ", Enabled: true, Numeric: true}},
-		"the carrier of heat is a volume": {"6-0:2.0.0", drivers.Number, "m³",
-			Sensor{Component: "sensor", DeviceClass: "volume", StateClass: "total_increasing", Unit: "m³", Enabled: true, Numeric: true}},
-		"gas is gas": {"7-0:3.0.0", drivers.Number, "m³",
-			Sensor{Component: "sensor", DeviceClass: "gas", StateClass: "total_increasing", Unit: "m³", Enabled: true, Numeric: true}},
-		"gas in gallons is a volume": {"7-0:3.0.0", drivers.Number, "gal",
-			Sensor{Component: "sensor", DeviceClass: "volume", StateClass: "total_increasing", Unit: "gal", Enabled: true, Numeric: true}},
-		"water is water": {"8-0:1.0.0", drivers.Number, "m³",
-			Sensor{Component: "sensor", DeviceClass: "water", StateClass: "total_increasing", Unit: "m³", Enabled: true, Numeric: true}},
-		"a flow a day has no device class": {"8-0:2.0.0", drivers.Number, "m³/d",
-			Sensor{Component: "sensor", StateClass: "measurement", Unit: "m³/d", Enabled: true, Numeric: true}},
-		"a power in GJ/h has no device class": {"6-0:8.0.0", drivers.Number, "GJ/h",
-			Sensor{Component: "sensor", StateClass: "measurement", Unit: "GJ/h", Enabled: true, Numeric: true}},
-		"a difference is no temperature": {"6-0:12.0.0", drivers.Number, "K",
-			Sensor{Component: "sensor", DeviceClass: "temperature_delta", StateClass: "measurement", Unit: "K", Enabled: true, Numeric: true}},
-		"allocator units start anew each year": {"4-0:1.0.0", drivers.Number, "H.C.A.",
-			Sensor{Component: "sensor", StateClass: "total_increasing", Unit: "H.C.A.", Enabled: true, Numeric: true}},
-		"a message is text": {"0-0:96.13.0", drivers.Text, "",
-			Sensor{Component: "sensor", Enabled: true}},
-		"text in a counter's place is text": {"1-0:1.8.0", drivers.Text, "kWh",
-			Sensor{Component: "sensor", Enabled: true}},
-		"a clock is text as long as it has no offset": {"0-0:1.0.0", drivers.Moment, "",
-			Sensor{Component: "sensor", Category: "diagnostic"}},
-		"a switch is a binary sensor": {"0-0:96.3.10", drivers.Bool, "",
-			Sensor{Component: "binary_sensor", Category: "diagnostic", Enabled: true}},
-		"an unknown power is measured": {"1-0:200.7.0", drivers.Number, "W",
-			Sensor{Component: "sensor", DeviceClass: "power", StateClass: "measurement", Unit: "W", Enabled: true, Numeric: true}},
-		"an unknown energy is never taken for a total": {"1-0:200.8.0", drivers.Number, "kWh",
-			Sensor{Component: "sensor", DeviceClass: "energy", Unit: "kWh", Enabled: true, Numeric: true}},
-		"an unknown duration says nothing of its nature": {"1-0:200.8.0", drivers.Number, "h",
-			Sensor{Component: "sensor", DeviceClass: "duration", Unit: "h", Enabled: true, Numeric: true}},
-		"an unknown unit is shown as sent": {"1-0:200.8.0", drivers.Number, "furlong",
-			Sensor{Component: "sensor", Unit: "furlong", Enabled: true, Numeric: true}},
-		"a number that nobody can name is diagnostic": {"1-0:200.8.0", drivers.Number, "",
-			Sensor{Component: "sensor", Category: "diagnostic"}},
-		"an unknown switch is diagnostic, but shown": {"1-0:200.8.0", drivers.Bool, "",
-			Sensor{Component: "binary_sensor", Category: "diagnostic", Enabled: true}},
+		"an energy import feeds the energy dashboard": {
+			"1-0:1.8.0", drivers.Number, "kWh",
+			Sensor{Component: "sensor", DeviceClass: "energy", StateClass: "total_increasing", Unit: "kWh", Enabled: true, Numeric: true},
+		},
+		"a net counter may fall": {
+			"1-0:16.8.0", drivers.Number, "kWh",
+			Sensor{Component: "sensor", DeviceClass: "energy", StateClass: "total", Unit: "kWh", Enabled: true, Numeric: true},
+		},
+		"an energy of last month is no total": {
+			"1-0:1.8.0*1", drivers.Number, "kWh",
+			Sensor{Component: "sensor", DeviceClass: "energy", Unit: "kWh", Enabled: true, Numeric: true},
+		},
+		"an energy of an interval has no state class": {
+			"1-0:1.29.0", drivers.Number, "kWh",
+			Sensor{Component: "sensor", DeviceClass: "energy", Unit: "kWh", Numeric: true},
+		},
+		"apparent energy has no device class": {
+			"1-0:9.8.0", drivers.Number, "kVAh",
+			Sensor{Component: "sensor", StateClass: "total_increasing", Unit: "kVAh", Enabled: true, Numeric: true},
+		},
+		"a month's peak is measured": {
+			"1-0:1.6.0", drivers.Number, "W",
+			Sensor{Component: "sensor", DeviceClass: "power", StateClass: "measurement", Unit: "W", Enabled: true, Numeric: true},
+		},
+		"a power factor has no unit": {
+			"1-0:13.7.0", drivers.Number, "",
+			Sensor{Component: "sensor", DeviceClass: "power_factor", StateClass: "measurement", Enabled: true, Numeric: true},
+		},
+		"an angle has a mean of its own": {
+			"1-0:81.7.1", drivers.Number, "°",
+			Sensor{Component: "sensor", StateClass: "measurement_angle", Unit: "°", Numeric: true},
+		},
+		"an angle without unit is measured": {
+			"1-0:81.7.1", drivers.Number, "",
+			Sensor{Component: "sensor", StateClass: "measurement", Numeric: true},
+		},
+		"a counter of failures is diagnostic": {
+			"0-0:96.7.21", drivers.Number, "",
+			Sensor{Component: "sensor", StateClass: "total_increasing", Category: "diagnostic", Enabled: true, Numeric: true},
+		},
+		"a limit is a fact": {
+			"0-0:17.0.0", drivers.Number, "W",
+			Sensor{Component: "sensor", DeviceClass: "power", Unit: "W", Category: "diagnostic", Enabled: true, Numeric: true},
+		},
+		"heat in GJ is energy": {
+			"6-0:1.0.0", drivers.Number, "GJ",
+			Sensor{Component: "sensor", DeviceClass: "energy", StateClass: "total_increasing", Unit: "GJ", Enabled: true, Numeric: true},
+		},
+		"the carrier of heat is a volume": {
+			"6-0:2.0.0", drivers.Number, "m³",
+			Sensor{Component: "sensor", DeviceClass: "volume", StateClass: "total_increasing", Unit: "m³", Enabled: true, Numeric: true},
+		},
+		"gas is gas": {
+			"7-0:3.0.0", drivers.Number, "m³",
+			Sensor{Component: "sensor", DeviceClass: "gas", StateClass: "total_increasing", Unit: "m³", Enabled: true, Numeric: true},
+		},
+		"gas in gallons is a volume": {
+			"7-0:3.0.0", drivers.Number, "gal",
+			Sensor{Component: "sensor", DeviceClass: "volume", StateClass: "total_increasing", Unit: "gal", Enabled: true, Numeric: true},
+		},
+		"water is water": {
+			"8-0:1.0.0", drivers.Number, "m³",
+			Sensor{Component: "sensor", DeviceClass: "water", StateClass: "total_increasing", Unit: "m³", Enabled: true, Numeric: true},
+		},
+		"a flow a day has no device class": {
+			"8-0:2.0.0", drivers.Number, "m³/d",
+			Sensor{Component: "sensor", StateClass: "measurement", Unit: "m³/d", Enabled: true, Numeric: true},
+		},
+		"a power in GJ/h has no device class": {
+			"6-0:8.0.0", drivers.Number, "GJ/h",
+			Sensor{Component: "sensor", StateClass: "measurement", Unit: "GJ/h", Enabled: true, Numeric: true},
+		},
+		"a difference is no temperature": {
+			"6-0:12.0.0", drivers.Number, "K",
+			Sensor{Component: "sensor", DeviceClass: "temperature_delta", StateClass: "measurement", Unit: "K", Enabled: true, Numeric: true},
+		},
+		"allocator units start anew each year": {
+			"4-0:1.0.0", drivers.Number, "H.C.A.",
+			Sensor{Component: "sensor", StateClass: "total_increasing", Unit: "H.C.A.", Enabled: true, Numeric: true},
+		},
+		"a message is text": {
+			"0-0:96.13.0", drivers.Text, "",
+			Sensor{Component: "sensor", Enabled: true},
+		},
+		"text in a counter's place is text": {
+			"1-0:1.8.0", drivers.Text, "kWh",
+			Sensor{Component: "sensor", Enabled: true},
+		},
+		"a clock is text as long as it has no offset": {
+			"0-0:1.0.0", drivers.Moment, "",
+			Sensor{Component: "sensor", Category: "diagnostic"},
+		},
+		"a switch is a binary sensor": {
+			"0-0:96.3.10", drivers.Bool, "",
+			Sensor{Component: "binary_sensor", Category: "diagnostic", Enabled: true},
+		},
+		"an unknown power is measured": {
+			"1-0:200.7.0", drivers.Number, "W",
+			Sensor{Component: "sensor", DeviceClass: "power", StateClass: "measurement", Unit: "W", Enabled: true, Numeric: true},
+		},
+		"an unknown energy is never taken for a total": {
+			"1-0:200.8.0", drivers.Number, "kWh",
+			Sensor{Component: "sensor", DeviceClass: "energy", Unit: "kWh", Enabled: true, Numeric: true},
+		},
+		"an unknown duration says nothing of its nature": {
+			"1-0:200.8.0", drivers.Number, "h",
+			Sensor{Component: "sensor", DeviceClass: "duration", Unit: "h", Enabled: true, Numeric: true},
+		},
+		"an unknown unit is shown as sent": {
+			"1-0:200.8.0", drivers.Number, "furlong",
+			Sensor{Component: "sensor", Unit: "furlong", Enabled: true, Numeric: true},
+		},
+		"a number that nobody can name is diagnostic": {
+			"1-0:200.8.0", drivers.Number, "",
+			Sensor{Component: "sensor", Category: "diagnostic"},
+		},
+		"an unknown switch is diagnostic, but shown": {
+			"1-0:200.8.0", drivers.Bool, "",
+			Sensor{Component: "binary_sensor", Category: "diagnostic", Enabled: true},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Describe(Quantity{Entry: obis.Lookup(obis.MustParse(tc.code)), Kind: tc.kind, Unit: tc.unit})

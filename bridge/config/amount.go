@@ -7,12 +7,14 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
 
-// Power is an electric power in W, Flow a flow in m³/h, Size a number of bytes.
-type (
-	Power struct{ drivers.Decimal }
-	Flow  struct{ drivers.Decimal }
-	Size  int64
-)
+// Power is an electric power in W.
+type Power struct{ drivers.Decimal }
+
+// Flow is a flow in m³/h.
+type Flow struct{ drivers.Decimal }
+
+// Size is a number of bytes.
+type Size int64
 
 func toPower(v value) (Power, error) {
 	d, err := toAmount(v, "W", `write it with its unit in quotes, as in "25kW"`)

@@ -66,7 +66,7 @@ func TestTotals(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			g := New(Defaults)
 			at, got := start, []string{}
-			for _, digits := range strings.Fields(c.said) {
+			for digits := range strings.FieldsSeq(c.said) {
 				got = append(got, told(g.Judge("k", value(t, digits, "kWh"), c.check, at)))
 				at = at.Add(c.every)
 			}
@@ -137,6 +137,7 @@ func TestNoHistoryOfATotalFallsOrLeapsWithoutTwoTelegramsWord(t *testing.T) {
 }
 
 func history(t *testing.T, seed uint64) {
+	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
 	check := []drivers.Check{drivers.CheckNone, drivers.CheckSum8, drivers.CheckCRC16}[r.IntN(3)]
 	g := New(Defaults)

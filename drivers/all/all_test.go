@@ -55,7 +55,7 @@ func TestProtocolsDoNotImportEachOther(t *testing.T) {
 // importsOf are the packages below drivers that each package imports.
 func importsOf(t *testing.T, pattern string) map[string][]string {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", pattern).Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", pattern).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,7 @@ var errHex = errors.New("not hexadecimal")
 // once, between blanks, colons, commas and 0x, and nothing else.
 func looksHex(sample []byte) bool {
 	digits := 0
-	for i := 0; i < len(sample); i++ {
-		c := sample[i]
+	for _, c := range sample {
 		if _, ok := wire.HexDigit(c); ok {
 			digits++
 			continue

@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"golang.org/x/term"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
 // Listener is a line on which a simulated meter waits for clients.
