@@ -39,10 +39,10 @@ func combinableTable() *[128]combinable {
 		0x12: {suffix: "_average"},
 		0x13: {suffix: "_profile", effect: profiles}, // inverse
 		0x14: {suffix: "_deviation"},
-		0x15: {effect: voids},  // no data
-		0x16: {effect: voids},  // overflow
-		0x17: {effect: voids},  // underflow
-		0x18: {effect: voids},  // data error
+		0x15: {effect: voids}, // no data
+		0x16: {effect: voids}, // overflow
+		0x17: {effect: voids}, // underflow
+		0x18: {suffix: "_data_error", effect: doubts},
 		0x1D: {effect: scales}, // the content is as the standard says
 		0x1E: {suffix: "_profile", effect: profiles},
 		0x1F: {suffix: "_profile", effect: profiles},
