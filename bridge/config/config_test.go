@@ -161,6 +161,7 @@ factor = 0.1
 voltage_factor = 1_000
 max_power = "17.25 kW"
 max_flow = "2500l/h"
+exclude = ["1-0:99.97.0*", "0-2:*"]
 retain = true
 check = "crc"
 
@@ -201,6 +202,7 @@ share = 33.333333333333333333333333333333333333
 				Port:   transport.Port{Scheme: transport.Serial, Path: "/dev/serial/by-id/p1", Mode: p1.Driver.Mode},
 				Factor: drivers.NewDecimal(1, -1), VoltageFactor: drivers.NewDecimal(1000, 0), Retain: &yes,
 				MaxPower: Power{drivers.NewDecimal(1725, 1)}, MaxFlow: Flow{drivers.NewDecimal(2500, -3)},
+				Exclude: []string{"1-0:99.97.0*", "0-2:*"},
 				Options: &p1.Config{Check: "crc"},
 			},
 			{

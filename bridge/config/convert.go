@@ -28,6 +28,7 @@ var converters = map[reflect.Type]converter{
 	reflect.TypeFor[*time.Location]():  to(toZone),
 	reflect.TypeFor[zerolog.Level]():   to(toLevel),
 	reflect.TypeFor[Format]():          to(toFormat),
+	reflect.TypeFor[[]string]():        to(toTexts),
 	reflect.TypeFor[Power]():           to(toPower),
 	reflect.TypeFor[Flow]():            to(toFlow),
 	reflect.TypeFor[Size]():            to(toSize),
@@ -131,6 +132,28 @@ func toZone(v value) (*time.Location, error) {
 		return nil, errWanted(`name it as the tz database does, as in "Europe/Amsterdam" or "UTC"`, "there is no time zone %.60q", name)
 	}
 	return zone, nil
+}
+
+// toTexts takes a list of texts, or one text with commas, which is how a form and
+// the environment write a list.
+func toTexts(v value) ([]string, error) {
+	divider := "\n"
+	switch {
+	case v.is(text):
+		divider = ","
+	case v.Kind != list:
+		return nil, errWanted(`write a list in brackets, as in ["a", "b"]`, "found %s, want a list of texts", v.Kind)
+	}
+	if strings.Contains(v.Text, mixed) {
+		return nil, errWanted(`write each in quotes, as in ["a", "b"]`, "the list holds something that is no text")
+	}
+	var texts []string
+	for t := range strings.SplitSeq(v.Text, divider) {
+		if t = strings.TrimSpace(t); t != "" {
+			texts = append(texts, t)
+		}
+	}
+	return texts, nil
 }
 
 func toLevel(v value) (zerolog.Level, error) {

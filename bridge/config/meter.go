@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"reflect"
 	"regexp"
 	"time"
@@ -23,6 +24,7 @@ type Meter struct {
 	VoltageFactor drivers.Decimal `koanf:"voltage_factor"` // of voltage transformers, above 0
 	MaxPower      Power           `koanf:"max_power"`      // what the connection can deliver, for plausibility
 	MaxFlow       Flow            `koanf:"max_flow"`       // the same for gas and water
+	Exclude       []string        `koanf:"exclude"`        // keys that are not published; * stands for any characters
 	Retain        *bool           `koanf:"retain"`         // the state topic; nil: by the meter's pace
 
 	// Options are the driver's own keys, as its NewConfig made them; they passed
@@ -119,6 +121,11 @@ func (m *Meter) validate(s *section) {
 	}
 	if m.Factor.Sign() <= 0 {
 		s.wrong("factor", m.Factor.String()+" is not above 0", "write the ratio of the current transformers, as in 40 for 200/5 A")
+	}
+	for _, pattern := range m.Exclude {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+			s.wrong("exclude", fmt.Sprintf("%.40q is no pattern", pattern), `write keys as in the state, * for any characters: ["1-0:32.*", "0-2:*"]`)
+		}
 	}
 	if m.VoltageFactor.Sign() <= 0 {
 		s.wrong("voltage_factor", m.VoltageFactor.String()+" is not above 0", "write the ratio of the voltage transformers, as in 100 for 10000/100 V")

@@ -65,6 +65,20 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 			[]Mistake{{inFile, 0, "", "larger than 1048576 bytes", "the right file"}},
 		},
 
+		// Lists.
+		"a list that holds a number": {
+			sources{toml: good + "exclude = [\"a\", 1]\n"},
+			[]Mistake{{inFile, 6, "meter.main.exclude", "no text", "each in quotes"}},
+		},
+		"a number where a list goes": {
+			sources{toml: good + "exclude = 1\n"},
+			[]Mistake{{inFile, 6, "meter.main.exclude", "an integer", "in brackets"}},
+		},
+		"a pattern that is none": {
+			sources{toml: good + "exclude = [\"[\"]\n"},
+			[]Mistake{{inFile, 6, "meter.main.exclude", "no pattern", "1-0:32.*"}},
+		},
+
 		// Amounts.
 		"a power that is none": {
 			sources{toml: good + "max_power = \"much\"\n"},

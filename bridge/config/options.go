@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // parseOptions reads the options file of the Home Assistant app: the keys of the
@@ -94,19 +95,25 @@ func (o *optionsReader) entry(into *table, name string, at origin) {
 
 // array reads up to the closing bracket: tables only, or a list.
 func (o *optionsReader) array(into *table, name string, at origin) {
-	elements, others := []*table{}, false
+	elements, texts := []*table{}, []string{}
+	others := false
 	for o.tokens.More() {
 		holder := newTable(o.at())
 		o.entry(holder, name, o.at())
 		if t := holder.tables[name]; t != nil {
 			elements = append(elements, t)
+			continue
+		}
+		others = true
+		if v := holder.values[name]; v.Kind == text && !strings.Contains(v.Text, "\n") {
+			texts = append(texts, v.Text)
 		} else {
-			others = true
+			texts = []string{mixed}
 		}
 	}
 	o.next()
 	if others {
-		into.values[name] = value{Kind: list, From: at}
+		into.values[name] = value{Kind: list, Text: strings.Join(texts, "\n"), From: at}
 		return
 	}
 	into.arrays[name] = elements

@@ -117,9 +117,25 @@ func (t *tomlReader) keyValue(into *table, e *unstable.Node) {
 		into.tables[name] = t.inline(v, at)
 	case v.Kind == unstable.Array && holdsOnlyTables(v):
 		into.arrays[name] = t.elements(v, at)
+	case v.Kind == unstable.Array:
+		into.values[name] = value{Kind: list, Text: joinTexts(v), From: at}
 	default:
 		into.values[name] = value{Kind: tomlKind(v.Kind), Text: string(v.Data), From: at}
 	}
+}
+
+// joinTexts is a list of texts in the form of a value's Text: one a line. A list
+// that holds anything else is mixed.
+func joinTexts(array *unstable.Node) string {
+	var texts []string
+	for it := array.Children(); it.Next(); {
+		n := it.Node()
+		if n.Kind != unstable.String || strings.Contains(string(n.Data), "\n") {
+			return mixed
+		}
+		texts = append(texts, string(n.Data))
+	}
+	return strings.Join(texts, "\n")
 }
 
 func (t *tomlReader) inline(n *unstable.Node, at origin) *table {

@@ -13,6 +13,9 @@ const (
 	loose // from the environment: text that its target gives a type
 )
 
+// mixed is the Text of a list that does not hold texts only.
+const mixed = "\x00"
+
 // String is the kind as a message names it.
 func (k kind) String() string {
 	switch k {
@@ -32,7 +35,7 @@ func (k kind) String() string {
 }
 
 // value is a leaf: its text as written (of text, what stands between the
-// quotes), and where it stands. Its fields are exported because koanf copies
+// quotes; of a list its texts, one a line), and where it stands. Its fields are exported because koanf copies
 // leaves by reflection.
 type value struct {
 	Kind kind
