@@ -106,7 +106,7 @@ func TestReplayKeepsTheRecordedPace(t *testing.T) {
 				var got []time.Duration
 				for buf := make([]byte, 8); ; {
 					n, err := l.Read(buf)
-					if err == io.EOF {
+					if errors.Is(err, io.EOF) {
 						break
 					}
 					if n != 1 || err != nil {

@@ -259,7 +259,7 @@ func refusedOpen(t *testing.T, text string, want error, remedy string) {
 		t.Fatalf("%s was opened", text)
 	}
 	for _, sentinel := range []error{ErrBusy, ErrMissing, ErrForbidden} {
-		if errors.Is(err, sentinel) != (sentinel == want) {
+		if errors.Is(err, sentinel) != errors.Is(want, sentinel) {
 			t.Errorf("error %q is %q: %t", err, sentinel, errors.Is(err, sentinel))
 		}
 	}
@@ -357,6 +357,7 @@ func TestSerialIsBusyWhileAnotherProcessHasIt(t *testing.T) {
 
 // holdDevice runs in the other process, until its stdin ends.
 func holdDevice(t *testing.T, device string) {
+	t.Helper()
 	mustOpen(t, device)
 	os.Stdout.WriteString("held")
 	_, _ = io.Copy(io.Discard, os.Stdin)

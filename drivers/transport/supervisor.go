@@ -215,7 +215,7 @@ func (s *Supervisor) pause(err error) time.Duration {
 	}
 	next := s.pauses.NextBackOff()
 	if s.breaker.State() == gobreaker.StateOpen {
-		return breakPause + time.Second + rand.N(breakJitter)
+		return breakPause + time.Second + rand.N(breakJitter) //nolint:gosec // G404: a pause is no secret
 	}
 	return next
 }

@@ -64,6 +64,7 @@ func supervised(t *testing.T, s *Supervisor, d time.Duration, use func(context.C
 
 // piped opens lines whose far ends nobody looks at.
 func piped(t *testing.T) func(context.Context, Port) (drivers.Line, error) {
+	t.Helper()
 	return func(context.Context, Port) (drivers.Line, error) {
 		near, far := net.Pipe()
 		t.Cleanup(func() { far.Close() })
