@@ -149,22 +149,36 @@ func (t *Tree) fail(err error) bool {
 // element takes a tag and what it stands for. Nearly all of a telegram's time is
 // spent here and in leaf and container.
 func (t *Tree) element() bool {
-	if t.at >= len(t.data) {
+	at := t.at
+	if at >= len(t.data) {
 		return t.fail(drivers.ErrShort)
 	}
 	if t.lenient && t.descriptor() {
 		return true
 	}
-	tag := Tag(t.data[t.at])
-	t.at++
-	if size := sizes[tag]; size >= 0 {
-		return t.leaf(tag, int(size), 0)
+	tag := Tag(t.data[at])
+	at++
+	t.at = at
+	size := int(sizes[tag])
+	if size == sized && tag.isPlain() && at < len(t.data) && t.data[at] < 0x80 {
+		size = int(t.data[at])
+		t.at = at + 1
+		if tag <= Structure {
+			return t.container(tag, size)
+		}
 	}
-	if tag == CompactArray {
+	switch {
+	case size >= 0:
+		return t.leaf(tag, size, 0)
+	case tag == CompactArray:
 		return t.compactArray()
 	}
 	return t.variable(tag)
 }
+
+// isPlain says that a count of elements or bytes stands behind the tag, and then
+// these.
+func (t Tag) isPlain() bool { return t != BitString && t != CompactArray }
 
 // content takes what a tag stands for.
 func (t *Tree) content(tag Tag) bool {
@@ -215,7 +229,9 @@ func (t *Tree) leaf(tag Tag, size, count int) bool {
 	case n >= MaxElements:
 		return t.fail(drivers.ErrLong)
 	}
-	t.room[n] = Element{Tag: tag, Depth: t.depth, Span: 1, Off: uint16(at), Len: uint16(size), Count: uint16(count)}
+	e := &t.room[n] // field by field: a literal would be built elsewhere and copied
+	e.Tag, e.Depth, e.Span = tag, t.depth, 1
+	e.Off, e.Len, e.Count = uint16(at), uint16(size), uint16(count)
 	t.at, t.n = at+size, n+1
 	return true
 }
@@ -226,7 +242,8 @@ func (t *Tree) open(tag Tag, count int) (element int, ok bool) {
 	if t.depth == MaxDepth || n >= MaxElements {
 		return 0, t.fail(drivers.ErrLong)
 	}
-	t.room[n] = Element{Tag: tag, Depth: t.depth, Off: uint16(t.at), Count: uint16(count)}
+	e := &t.room[n]
+	e.Tag, e.Depth, e.Off, e.Count = tag, t.depth, uint16(t.at), uint16(count)
 	t.depth++
 	t.n = n + 1
 	return n, true

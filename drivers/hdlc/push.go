@@ -98,9 +98,8 @@ func (p *push) scalerUnit(i int) (scaling, bool) {
 	if i+2 >= len(els) || els[i].Tag != dlms.Structure || els[i].Count != 2 || els[i+1].Tag != dlms.Integer || els[i+2].Tag != dlms.Enum {
 		return none, false
 	}
-	scaler, _ := p.tree.Int(i + 1)
-	enum, _ := p.tree.Int(i + 2)
-	unit, shift, known := dlms.Unit(byte(enum))
+	scaler, enum := int8(p.tree.Bytes(i + 1)[0]), p.tree.Bytes(i + 2)[0]
+	unit, shift, known := dlms.Unit(enum)
 	return scaling{int(scaler) + shift, unit, true, !known}, true
 }
 
@@ -112,13 +111,12 @@ func (p *push) isCode(i int) bool {
 }
 
 // codeAt is element i as an OBIS code, or the code within a descriptor.
-func (p *push) codeAt(i int) (c obis.Code) {
+func (p *push) codeAt(i int) obis.Code {
 	b := p.tree.Bytes(i)
 	if p.tree.Elements[i].Tag == dlms.Descriptor {
 		b = b[2:]
 	}
-	copy(c[:], b)
-	return c
+	return obis.Code(b[:6])
 }
 
 // isRows: each element is a structure that begins with its code, as in the lists

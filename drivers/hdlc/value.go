@@ -48,14 +48,16 @@ func (p *push) number(k *known, i int, s scaling) {
 			return
 		}
 	}
-	n, ok := p.tree.Number(i, s.exponent)
-	if !ok || s.unknown {
+	v := p.add()
+	var ok bool
+	if v.Number, ok = p.tree.Number(i, s.exponent); !ok || s.unknown {
+		p.r.Values = p.r.Values[:len(p.r.Values)-1]
 		return
 	}
-	v := p.add()
-	v.Code, v.Name, v.Number, v.Unit = k.code, k.entry.Name, n, s.unit
+	v.Code, v.Name, v.Unit = k.code, k.entry.Name, s.unit
 	if k.id > p.idRank {
-		p.identify(k, n.AppendTo(make([]byte, 0, 48)))
+		p.scratch = v.Number.AppendTo(p.scratch[:0])
+		p.identify(k, p.scratch)
 	}
 }
 
@@ -183,12 +185,14 @@ func appendBits(dst, b []byte, n int) []byte {
 }
 
 func isText(b []byte) bool {
+	ascii := true
 	for _, c := range b {
 		if c < 0x20 || c == 0x7F {
 			return false
 		}
+		ascii = ascii && c < utf8.RuneSelf
 	}
-	return utf8.Valid(b)
+	return ascii || utf8.Valid(b)
 }
 
 // identification ranks the codes that say who the meter is: its number before
@@ -288,9 +292,12 @@ func (p *push) setChannels() {
 			}
 		}
 	}
+	if len(p.r.Channels) == 0 {
+		return
+	}
 	for i := range p.r.Values {
 		v := &p.r.Values[i]
-		if len(p.r.Channels) == 0 || v.Code.A() != 0 || v.Code.C() != 96 || v.Code.D() != 1 {
+		if v.Code.A() != 0 || v.Code.C() != 96 || v.Code.D() != 1 {
 			continue
 		}
 		for n := range p.r.Channels {
