@@ -79,7 +79,7 @@ func (f *formats) split(count int) []string {
 }
 
 // expand makes the records of the full frame from a compact one. nil without a
-// fault: the format is not known yet.
+// fault: the format is not known yet. With badCompact, what did not fit its CRC.
 func (f *formats) expand(meter [8]byte, b []byte) ([]byte, int, *fault) {
 	if len(b) < 4 {
 		return nil, len(b), shortCompact
@@ -99,7 +99,7 @@ func (f *formats) expand(meter [8]byte, b []byte) ([]byte, int, *fault) {
 	}
 	f.full = full
 	if binary.LittleEndian.Uint16(b[2:]) != wire.CRC13757(full) {
-		return nil, 2, badCompact
+		return full, 2, badCompact
 	}
 	return full, 0, nil
 }

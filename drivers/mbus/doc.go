@@ -17,7 +17,10 @@
 // record.go knows their form, vif.go and vife.go what they measure, data.go and
 // date.go how their data is coded, fixed.go the structure of old, obis.go which
 // code a record has, plan.go how all of that is found at the price of comparing a
-// few bytes. encode.go and request.go go the other way. Everything here is pure.
+// few bytes. encode.go and request.go go the other way. For wireless telegrams
+// radio.go finds them and checks their CRCs, layers.go takes them apart, cipher.go
+// deciphers them, compact.go learns formats, wireless.go makes readings. Everything
+// here is pure.
 //
 // # What becomes of a record
 //
@@ -43,6 +46,21 @@
 //
 // An electricity meter's power is 1-0:1.7.0, but 16.7.0 if it is negative or if
 // the telegram tells exported energy and no exported power.
+//
+// # Wireless telegrams
+//
+//	L C M M ID ID ID ID V T | layers by CI | CI header | records
+//
+// A receiver hands them on as bytes or as lines of hex, with CRCs (CheckCRC16) or
+// without; then only the CRC of an extended link layer (CheckCRC16) or a MAC
+// (CheckTag) vouches for them, else nothing (CheckNone). A decoder that has seen
+// CRCs refuses telegrams without. An encrypted telegram without its key, or with a
+// wrong one, is ErrAuth and gives no reading; with a key configured, so is one
+// that is not encrypted. Without a key a payload that is announced as encrypted
+// but begins with the two fillers is read: some receivers decipher.
+//
+// Telegrams of the makers' own (CI A0 to B7) give a reading that says who was
+// heard, without values.
 //
 // # Meters that deviate
 //

@@ -204,3 +204,43 @@ func AppendLongHeader(b []byte, to Address, access, status byte, config uint16) 
 	b = to.append(b)
 	return append(b, access, status, byte(config), byte(config>>8))
 }
+
+// AppendFormatA appends a wireless telegram (L to its last byte, without CRCs)
+// with the CRCs of frame format A.
+func AppendFormatA(b, telegram []byte) []byte {
+	n := min(len(telegram), linkHeader)
+	for {
+		b = appendSealed(b, telegram[:n])
+		if telegram = telegram[n:]; len(telegram) == 0 {
+			return b
+		}
+		n = min(len(telegram), blockA)
+	}
+}
+
+// AppendFormatB appends a wireless telegram with the CRCs of frame format B,
+// which its L-field then counts. ErrEncode: it becomes longer than L can tell.
+func AppendFormatB(b, telegram []byte) ([]byte, error) {
+	crcs := crcLength
+	if len(telegram) > blockB {
+		crcs *= 2
+	}
+	if len(telegram)-1+crcs > 0xFF {
+		return b, fmt.Errorf("%w: %d bytes in format B", ErrEncode, len(telegram))
+	}
+	at := len(b)
+	b = append(b, telegram[:min(len(telegram), blockB)]...)
+	b[at] += byte(crcs)
+	crc := wire.CRC13757(b[at:])
+	b = append(b, byte(crc>>8), byte(crc))
+	if len(telegram) > blockB {
+		b = appendSealed(b, telegram[blockB:])
+	}
+	return b, nil
+}
+
+// appendSealed appends p and its CRC, high byte first.
+func appendSealed(b, p []byte) []byte {
+	crc := wire.CRC13757(p)
+	return append(append(b, p...), byte(crc>>8), byte(crc))
+}

@@ -42,6 +42,7 @@ type layers struct {
 	auth    authentication
 	header  header
 	extra   byte // the third byte of the configuration, mode 7
+	flaw    flaw // the one that is told, so that a refused telegram costs nothing
 }
 
 // authentication is what CI 90 says.
@@ -55,16 +56,23 @@ type authentication struct {
 // flaw is what is wrong with a telegram and where.
 type flaw struct {
 	fault
-	at   int
-	hint string
+	at        int
+	hint      string
+	got, want uint16 // of a CRC
 }
 
-func (l *layers) short(field string) *flaw {
-	return &flaw{fault: fault{field, drivers.ErrShort}, at: len(l.b)}
-}
+func (l *layers) short(field string) *flaw { return l.wrong(field, len(l.b), drivers.ErrShort, "") }
 
 func (l *layers) wrong(field string, at int, err error, hint string) *flaw {
-	return &flaw{fault: fault{field, err}, at: at, hint: hint}
+	l.flaw = flaw{fault: fault{field, err}, at: at, hint: hint}
+	return &l.flaw
+}
+
+// mismatch tells of a CRC that stands, low byte first, where b begins.
+func (l *layers) mismatch(field string, at int, b, over []byte) *flaw {
+	f := l.wrong(field, at, drivers.ErrChecksum, "")
+	f.got, f.want = binary.LittleEndian.Uint16(b), wire.CRC13757(over)
+	return f
 }
 
 // take is the next n bytes, or nil.
@@ -150,7 +158,7 @@ func (l *layers) payload(k *keys) *flaw {
 	case enciphered && !plain:
 		return l.wrong("enciphered payload", l.at, drivers.ErrAuth, missingKey)
 	case !plain:
-		return &flaw{fault: fault{"payload CRC", drivers.ErrChecksum}, at: l.at}
+		return l.mismatch("payload CRC", l.at, rest, rest[crcLength:])
 	}
 	l.sealed = true
 	l.at += crcLength

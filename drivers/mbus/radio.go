@@ -219,6 +219,18 @@ func sealed(b []byte) bool {
 	return b[n] == byte(crc>>8) && b[n+1] == byte(crc)
 }
 
+// unsealed tells which block, at a place of a telegram, does not end with its CRC.
+func (r *receiver) unsealed(block []byte, at, length int) error {
+	n := len(block) - crcLength
+	if n <= 0 {
+		return r.lose("CRC", at+len(block), length, drivers.ErrShort)
+	}
+	err := r.lose("CRC", at+n, length, drivers.ErrChecksum)
+	r.fault.Got = uint32(block[n])<<8 | uint32(block[n+1])
+	r.fault.Want = uint32(wire.CRC13757(block[:n]))
+	return err
+}
+
 // strip takes the CRCs off a whole telegram. check says that it is of format A;
 // else B is tried, and if that does not fit there are none.
 func (r *receiver) strip(b []byte, check drivers.Check) ([]byte, drivers.Check, error) {
@@ -227,7 +239,7 @@ func (r *receiver) strip(b []byte, check drivers.Check) ([]byte, drivers.Check, 
 		first, size = blockB, 1<<8
 		if !sealed(b[:min(len(b), blockB+crcLength)]) {
 			if r.strict {
-				return nil, 0, r.lose("CRC", 0, len(b), drivers.ErrChecksum)
+				return nil, 0, r.unsealed(b[:min(len(b), blockB+crcLength)], 0, len(b))
 			}
 			r.plain = append(r.plain[:0], b...)
 			return r.plain, drivers.CheckNone, nil
@@ -244,7 +256,7 @@ func (r *receiver) blocks(b []byte, first, size int) ([]byte, drivers.Check, err
 	for n := first + crcLength; len(b) > 0; n = size + crcLength {
 		n = min(n, len(b))
 		if !sealed(b[:n]) {
-			return nil, 0, r.lose("CRC", at+max(0, n-crcLength), total, drivers.ErrChecksum)
+			return nil, 0, r.unsealed(b[:n], at, total)
 		}
 		plain = append(plain, b[:n-crcLength]...)
 		b = b[n:]

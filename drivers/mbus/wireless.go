@@ -133,6 +133,7 @@ func (d *WirelessDecoder) wants() bool {
 
 func (d *WirelessDecoder) refuse(f *flaw, length int) error {
 	d.fault = drivers.FrameError{Field: f.field, Offset: f.at, Length: length, Err: f.err, Hint: f.hint}
+	d.fault.Got, d.fault.Want = uint32(f.got), uint32(f.want)
 	return &d.fault
 }
 
@@ -183,7 +184,7 @@ func (d *WirelessDecoder) full(r *drivers.Reading) (bool, *flaw) {
 	l := &d.layers
 	records := l.b[l.at:]
 	if _, at, f := d.app.records(r, mediumA[l.header.medium()], records); f != nil {
-		return false, &flaw{fault: *f, at: l.at + at}
+		return false, l.wrong(f.field, l.at+at, f.err, "")
 	}
 	d.formats.learn(l.header.meter, records)
 	d.complete(r)
@@ -197,15 +198,18 @@ func (d *WirelessDecoder) compact(r *drivers.Reading) (bool, *flaw) {
 	if opened(data) {
 		data = data[2:]
 	}
+	from := len(l.b) - len(data)
 	records, at, f := d.formats.expand(l.header.meter, data)
-	if f == nil && records != nil {
-		_, _, f = d.app.records(r, mediumA[l.header.medium()], records)
-	}
-	if f != nil {
-		return false, &flaw{fault: *f, at: len(l.b) - len(data) + at}
-	}
-	if records == nil {
+	switch {
+	case f == badCompact:
+		return false, l.mismatch(f.field, from+at, data[at:], records)
+	case f != nil:
+		return false, l.wrong(f.field, from+at, f.err, "")
+	case records == nil:
 		return false, nil
+	}
+	if _, _, f := d.app.records(r, mediumA[l.header.medium()], records); f != nil {
+		return false, l.wrong(f.field, from, f.err, "")
 	}
 	d.complete(r)
 	return true, nil

@@ -60,3 +60,302 @@ func TestBadWirelessCorpusGivesNoReading(t *testing.T) {
 		})
 	}
 }
+
+// volumeTelegram is the example of EN 13757-4: 876.543 m³, in frame format B.
+const volumeTelegram = "1444AE0C7856341201078C2027780B134365877AC5"
+
+// stripped is a telegram of a heat meter without CRCs, long enough for two blocks
+// of either format.
+func stripped(t testing.TB) []byte {
+	t.Helper()
+	head := unhex(t, "4424237856341201047A01000000")
+	for range 20 {
+		head = append(head, unhex(t, "0406E8030000")...)
+	}
+	return append([]byte{byte(len(head))}, head...)
+}
+
+// hexOf is what a receiver prints.
+func hexOf(b []byte) string { return string(appendHex(nil, b)) }
+
+func TestReceiversMayAddCRCsOrTakeThemOff(t *testing.T) {
+	plain := stripped(t)
+	formA := AppendFormatA(nil, plain)
+	formB, err := AppendFormatB(nil, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := decode(t, wireless(t, ""), plain).readings
+	if len(want) != 1 || len(want[0].Values) != 21 || want[0].Check != drivers.CheckNone {
+		t.Fatalf("got %+v", want)
+	}
+	for _, c := range []struct {
+		name  string
+		input []byte
+		check drivers.Check
+		count int
+	}{
+		{"format A", formA, drivers.CheckCRC16, 1},
+		{"format B", formB, drivers.CheckCRC16, 1},
+		{"one after the other", append(append([]byte(nil), formA...), formB...), drivers.CheckCRC16, 2},
+		{"noise between", append(append(append([]byte{0, 0xFF}, formA...), 0x01, 0x44), formB...), drivers.CheckCRC16, 2},
+		{"lines of hex", []byte(hexOf(plain) + "\n" + hexOf(plain) + "\r\n"), drivers.CheckNone, 2},
+		{"lines of hex, lower case, format A", []byte(strings.ToLower(hexOf(formA)) + "\n"), drivers.CheckCRC16, 1},
+		{"a line without its end", []byte(hexOf(plain)), drivers.CheckNone, 1},
+		{"lines of a receiver for radio sticks", []byte("T1;1;1;2019-04-03 19:00:42.000;97;148;12345678;0x" + strings.ToLower(hexOf(plain)) + "\n"), drivers.CheckNone, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, size := range []int{len(c.input), 1, 7} {
+				all := decode(t, wireless(t, ""), chunksOf(c.input, size)...)
+				if len(all.readings) != c.count || len(all.lost) != 0 {
+					t.Fatalf("in pieces of %d: %+v", size, all)
+				}
+				for _, r := range all.readings {
+					if r.Check != c.check {
+						t.Errorf("check %s, want %s", r.Check, c.check)
+					}
+					r.Check = want[0].Check
+					equalReadings(t, c.name, want, []drivers.Reading{r})
+				}
+			}
+		})
+	}
+}
+
+func chunksOf(b []byte, size int) (all [][]byte) {
+	for len(b) > 0 {
+		n := min(size, len(b))
+		all = append(all, b[:n])
+		b = b[n:]
+	}
+	return all
+}
+
+func TestAfterTelegramsWithCRCsOneWithoutIsDamaged(t *testing.T) {
+	good := unhex(t, volumeTelegram)
+	damaged := append([]byte(nil), good...)
+	damaged[16] ^= 1
+	all := decode(t, wireless(t, ""), good, damaged, good)
+	if len(all.readings) != 2 || len(all.lost) != 1 || !errors.Is(&all.lost[0], drivers.ErrChecksum) {
+		t.Errorf("got %+v", all)
+	}
+}
+
+func TestAKeyAndTelegramsThatAreNotEncrypted(t *testing.T) {
+	const key = "28F64A24988064A079AA2C807D6102AE"
+	for name, telegram := range map[string]string{
+		"no encryption at all":            volumeTelegram,
+		"a header that says so":           hexOf(stripped(t)),
+		"an extended link layer in plain": "2E442D2C6767676730048D2039D1684020BCDB7803062C000043060000000314630000426C7F2A022D130001FF2100",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if all := decode(t, wireless(t, ""), unhex(t, telegram)); len(all.readings) != 1 {
+				t.Errorf("without a key: %+v", all)
+			}
+			all := decode(t, wireless(t, key), unhex(t, telegram))
+			if len(all.readings) != 0 || len(all.lost) != 1 || !errors.Is(&all.lost[0], drivers.ErrAuth) {
+				t.Errorf("with a key: %+v", all)
+			}
+		})
+	}
+}
+
+func TestNoErrorShowsTheKey(t *testing.T) {
+	const key = "0102030405060708090A0B0C0D0E0F10"
+	for _, c := range corpus(t, "wmbus", false) {
+		for _, f := range decode(t, wireless(t, key), c.lines...).lost {
+			if text := f.Error() + f.Hint; strings.Contains(strings.ToUpper(text), key[:8]) {
+				t.Errorf("%s: %s", c.Name, text)
+			}
+		}
+	}
+	for _, bad := range []string{"12", key + "00", "x" + key[1:]} {
+		c := WirelessConfig{Key: drivers.NewSecret(bad)}
+		if err := c.Validate(); err == nil || strings.Contains(err.Error(), bad) {
+			t.Errorf("a bad key: %v", err)
+		}
+	}
+}
+
+func TestOnlyTheConfiguredMeterIsRead(t *testing.T) {
+	input := unhex(t, volumeTelegram)
+	for id, want := range map[string]int{
+		"":                 1,
+		"12345678":         1,
+		"1234567F":         1,
+		"12345678AE0C0107": 1,
+		"12345678AE0CFFFF": 1,
+		"12345679":         0,
+		"12345678AE0C0108": 0,
+	} {
+		d, err := NewWirelessDecoder(&WirelessConfig{ID: id}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := decode(t, d, input); len(all.readings) != want || len(all.lost) != 0 {
+			t.Errorf("id %q: %+v", id, all)
+		}
+	}
+	if err := (&WirelessConfig{ID: "1234"}).Validate(); err == nil {
+		t.Error("an id of four digits was taken")
+	}
+}
+
+// A message under mode 7 that was changed anywhere fails its MAC.
+func TestAChangedMessageFailsItsMAC(t *testing.T) {
+	for _, c := range corpus(t, "wmbus", false) {
+		if c.Name != "wmbus-cipher-mode7" {
+			continue
+		}
+		all := decode(t, wireless(t, c.Key), c.lines...)
+		if len(all.readings) != 1 || all.readings[0].Check != drivers.CheckTag {
+			t.Fatalf("got %+v", all)
+		}
+		plain, _, err := (&receiver{}).strip(c.lines[0], drivers.CheckNone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain[0] = byte(len(plain) - 1)
+		for _, at := range []int{25, 30, 40, 100, len(plain) - 1} { // MAC, header, payload, plain rest
+			changed := append([]byte(nil), plain...)
+			changed[at] ^= 0x04
+			if all := decode(t, wireless(t, c.Key), changed); len(all.readings) != 0 {
+				t.Errorf("changed at %d it gave %s", at, names(&all.readings[0]))
+			}
+		}
+		return
+	}
+	t.Error("the case is gone")
+}
+
+// The examples of RFC 4493, section 4.
+func TestCMAC(t *testing.T) {
+	k, err := newKeys(unhex(t, "2b7e151628aed2a6abf7158809cf4f3c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := unhex(t, "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710")
+	for n, want := range map[int]string{
+		0:  "BB1D6929E95937287FA37D129B756746",
+		16: "070A16B46B4D4144F79BDD9DD04A287C",
+		40: "DFA66747DE9AE63030CA32611497C827",
+		64: "51F0BEBF7E3B9D92FC49741779363CFE",
+	} {
+		sum := cmac(k.block, message[:n])
+		if got := hexOf(sum[:]); got != want {
+			t.Errorf("%d bytes: got %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestASteadyWirelessMeterCostsNoAllocation(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates on its own")
+	}
+	for _, c := range corpus(t, "wmbus", false) {
+		switch c.Name {
+		case "wmbus-cipher-ctr-full", "wmbus-cipher-ctr-compact", "wmbus-aventieswm-1", "wmbus-issue-en13757-4-example", "wmbus-issue-kamstrup-no-key":
+		default:
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			d := wireless(t, c.Key)
+			var r drivers.Reading
+			run := func() {
+				for _, line := range c.lines {
+					d.Feed(line)
+					for d.Next(&r) != drivers.ErrMore {
+					}
+				}
+			}
+			for range 3 {
+				run()
+			}
+			if n := testing.AllocsPerRun(50, run); n != 0 {
+				t.Errorf("%g allocations", n)
+			}
+		})
+	}
+}
+
+// Laws 1, 2 and 4 of wireless telegrams: no panic, the same readings however the
+// stream is cut, with any key.
+func FuzzWireless(f *testing.F) {
+	f.Add(unhex(f, volumeTelegram), []byte(nil), uint16(3))
+	f.Add([]byte(volumeTelegram+"\n"), []byte(nil), uint16(3))
+	if !testing.Short() {
+		for _, c := range corpus(f, "wmbus", false) {
+			for _, line := range c.lines {
+				f.Add(line, unhex(f, c.Key), uint16(5))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, stream, key []byte, cut uint16) {
+		if len(key) != 16 {
+			key = nil
+		}
+		want := decode(t, wireless(t, hexOf(key)), stream)
+		got := decode(t, wireless(t, hexOf(key)), chunksOf(stream, 1+int(cut)%40)...)
+		equalReadings(t, "cut", want.readings, got.readings)
+		if len(want.lost) != len(got.lost) {
+			t.Fatalf("lost %+v, in pieces %+v", want.lost, got.lost)
+		}
+	})
+}
+
+// Law 3: a telegram with CRCs and a bit flipped gives no reading after one that
+// showed CRCs, or the very same one.
+func FuzzWirelessDamage(f *testing.F) {
+	f.Add(unhex(f, "0406E8030000"), uint16(100), true)
+	f.Add(unhex(f, "0C7812345678041312345678"), uint16(3), false)
+	f.Fuzz(func(t *testing.T, records []byte, bit uint16, formatA bool) {
+		if len(records) > 200 {
+			return
+		}
+		plain := append(unhex(t, "004424237856341201047A01000000"), records...)
+		plain[0] = byte(len(plain) - 1)
+		telegram := AppendFormatA(nil, plain)
+		if !formatA {
+			var err error
+			if telegram, err = AppendFormatB(nil, plain); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flipped := append([]byte(nil), telegram...)
+		flipped[int(bit/8)%len(flipped)] ^= 1 << (bit % 8)
+		first := unhex(t, volumeTelegram)
+		all := decode(t, wireless(t, ""), first, flipped)
+		if len(all.readings) != 1 {
+			t.Fatalf("% X with a bit flipped gave %s", telegram, names(&all.readings[1]))
+		}
+	})
+}
+
+// Deciphering takes any header for what it says, and changes nothing in front of
+// the payload.
+func FuzzDeciphering(f *testing.F) {
+	f.Add(unhex(f, "5144B4097073912218078C00247A030840052F2F0C1325000000"), byte(5))
+	f.Add(unhex(f, "2A442D2C998734761B168D2091D37CAC21E1D68CDAFFCD3DC452BD80"), byte(7))
+	f.Fuzz(func(t *testing.T, telegram []byte, mode byte) {
+		if len(telegram) < linkHeader+2 || len(telegram) > 256 {
+			return
+		}
+		telegram[0] = byte(len(telegram) - 1)
+		k, err := newKeys(make([]byte, 16))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var l layers
+		if l.parse(telegram, k) != nil {
+			return
+		}
+		before := hexOf(l.b[:l.at])
+		l.header.config = l.header.config&0xE0FF | uint16(mode&0x1F)<<8
+		if f := k.decipher(&l); f != nil && (f.field == "" || f.err == nil) {
+			t.Fatalf("a flaw without a name: %+v", f)
+		}
+		if after := hexOf(l.b[:l.at]); after != before || len(l.b) != len(telegram) {
+			t.Fatalf("the layers in front became %s", after)
+		}
+	})
+}

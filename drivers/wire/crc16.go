@@ -1,5 +1,5 @@
-// Package wire holds what all protocols do with bytes: checksums, hexadecimal,
-// BCD. It knows bytes only, no meter and no protocol.
+// Package wire holds what all protocols do with bytes: checksums and hexadecimal.
+// It knows bytes only, no meter and no protocol.
 package wire
 
 // CRC16 computes a reflected 16-bit CRC, eight bytes a step. Its start value is
