@@ -158,9 +158,11 @@ func (f *configFlags) load() (config.Config, error) {
 func runCommand() *cobra.Command {
 	var flags configFlags
 	cmd := &cobra.Command{
-		Use:     "run -c config.toml",
-		Short:   "Run the gateway",
-		Long:    "Runs the gateway until SIGINT or SIGTERM. A missing broker, port or meter is told once and tried again.",
+		Use:   "run -c config.toml",
+		Short: "Run the gateway",
+		Long: `Runs the gateway until SIGINT or SIGTERM. A missing broker, port or meter is told
+once and tried again. SIGHUP reads the configuration again: meters that have not
+changed keep their sessions.`,
 		Example: "  meter2mqtt run -c /etc/meter2mqtt/config.toml",
 		Args:    cobra.NoArgs,
 		RunE: working(func(cmd *cobra.Command, _ []string) error {
@@ -168,7 +170,12 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := bridge.New(c, bridge.Options{Version: version, Log: newLogger(c.Log)})
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			b, err := bridge.New(c, bridge.Options{
+				Version: version, Log: newLogger(c.Log), Reload: flags.load, Hangup: hangup,
+			})
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,8 @@
 package bridge
 
 import (
+	"path"
+
 	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
@@ -16,8 +18,10 @@ func (m *meter) take(r *drivers.Reading) (announce bool) {
 	for i := range values {
 		v := &values[i]
 		if i >= sent {
-			m.name(v)
-			m.followExchange(m.names[i], v)
+			m.followExchange(m.name(v), v)
+		}
+		if i >= sent && m.excluded(m.names[i]) {
+			continue
 		}
 		if m.picture.renew(m.names[i], v, i >= sent, r.Received) {
 			announce = true
@@ -43,7 +47,7 @@ func (m *meter) guarded(values []drivers.Value, r *drivers.Reading) []drivers.Va
 	for i := range values {
 		v := &values[i]
 		key := m.name(v)
-		if m.isTotal(v) && !m.plausible(key, v, r) {
+		if m.excluded(key) || m.isTotal(v) && !m.plausible(key, v, r) {
 			m.names = m.names[:len(m.names)-1]
 			continue
 		}
@@ -61,6 +65,16 @@ func (m *meter) name(v *drivers.Value) string {
 		m.log.Info().Str("obis", v.Code.String()).Str("key", key).Msg("a code came twice in one telegram")
 	}
 	return key
+}
+
+// excluded says whether the configuration leaves a key out.
+func (m *meter) excluded(key string) bool {
+	for _, pattern := range m.config.Exclude {
+		if ok, _ := path.Match(pattern, key); ok { // the configuration's were checked
+			return true
+		}
+	}
+	return false
 }
 
 // isTotal says whether a value must never fall: the catalogue knows.

@@ -5,6 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -25,6 +28,10 @@ type Options struct {
 	// Observe sees every valid reading, before it is published; nil: nobody
 	// looks. It must not keep the reading and must not block.
 	Observe func(meter string, r *drivers.Reading)
+	// Reload reads the configuration anew, when a signal comes on Hangup or a
+	// request by MQTT; nil: it cannot be reloaded.
+	Reload func() (config.Config, error)
+	Hangup <-chan os.Signal
 }
 
 // Bridge is a gateway between configured meters and one broker.
@@ -32,37 +39,50 @@ type Bridge struct {
 	config  config.Config
 	options Options
 	link    *mqttlink.Link
-	meters  []*meter
+	devices *devices
 	started time.Time
 
-	// newcomer holds a token when Home Assistant or a broker has come and must
-	// be told everything. Filled from handlers that must not block.
-	newcomer chan struct{}
+	mu     sync.Mutex // guards what follows
+	meters []*meter
+	past   map[string][]string // meters that are no more → their topics that may be retained
 
+	// newcomer holds a token when Home Assistant has come and must be told
+	// everything, requests what was asked for. Both are filled by handlers that
+	// must not block.
+	newcomer chan struct{}
+	requests chan mqttlink.Received
+
+	state   *state
 	journal *journal.Journal
 	drain   drain
+	lines   lines
+	saved   time.Time // the memory
 }
 
 // New makes a gateway; Run starts it. An error is one of the configuration.
 func New(c config.Config, o Options) (*Bridge, error) {
-	b := &Bridge{config: c, options: o, newcomer: make(chan struct{}, 1)}
+	b := &Bridge{
+		config: c, options: o, newcomer: make(chan struct{}, 1), requests: make(chan mqttlink.Received, maxRequests),
+	}
 	secure, err := c.MQTT.TLS()
 	if err != nil {
 		return nil, err
 	}
 	b.link = newLink(c, o, secure)
-	for _, m := range c.Meters {
-		f, err := newFactors(m.Factor, m.VoltageFactor)
+	b.devices = &devices{link: b.link}
+	for _, c := range c.Meters {
+		m, err := b.newMeter(c)
 		if err != nil {
-			return nil, fmt.Errorf("meter %s: factor × voltage_factor: %w", m.Name, err)
+			return nil, err
 		}
-		b.meters = append(b.meters, b.newMeter(m, f))
+		b.meters = append(b.meters, m)
 	}
 	b.link.OnConnect(b.onConnect)
 	b.link.OnLost(b.onLost)
 	if c.HomeAssistant.Discovery {
 		b.link.Subscribe(c.HomeAssistant.StatusTopic, b.onStatus)
 	}
+	b.link.Subscribe(requestTopic(c.MQTT.Base, "+"), b.onRequest)
 	return b, nil
 }
 
@@ -78,16 +98,21 @@ func newLink(c config.Config, o Options, secure *tls.Config) *mqttlink.Link {
 	return mqttlink.New(options)
 }
 
-func (b *Bridge) newMeter(c config.Meter, f factors) *meter {
+func (b *Bridge) newMeter(c config.Meter) (*meter, error) {
+	f, err := newFactors(c.Factor, c.VoltageFactor)
+	if err != nil {
+		return nil, fmt.Errorf("meter %s: factor × voltage_factor: %w", c.Name, err)
+	}
 	m := &meter{
 		config: c, base: b.config.MQTT.Base, version: b.options.Version, values: b.config.MQTT.Values,
-		topics: topicsOf(b.config.MQTT.Base, c.Name), link: b.link, factors: f, guard: plausible.New(limitsOf(c)),
+		topics: topicsOf(b.config.MQTT.Base, c.Name), link: b.link, devices: b.devices,
+		factors: f, guard: plausible.New(limitsOf(c)),
 		log: b.options.Log.With().Str("meter", c.Name).Logger(),
 	}
 	if b.config.HomeAssistant.Discovery {
 		m.prefix = b.config.HomeAssistant.Prefix
 	}
-	return m
+	return m, nil
 }
 
 // limitsOf are what the meter's connection can deliver.
@@ -104,45 +129,63 @@ func (b *Bridge) Run(ctx context.Context) error {
 		return err
 	}
 	defer state.close()
-	if err := b.openJournal(state); err != nil {
+	b.state = state
+	if err := b.openJournal(); err != nil {
 		return err
 	}
+	b.recall()
 	linkCtx, endLink := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLink()
 	var broker errgroup.Group
 	broker.Go(func() error { return b.link.Run(linkCtx, b.lastWords) })
 
-	lines, ctx := errgroup.WithContext(ctx)
-	for _, m := range b.meters {
-		l := line{
-			meter: m, observe: b.options.Observe, log: m.log,
-			zones: drivers.Zones{Meter: m.config.Timezone, Host: time.Local},
-		}
-		lines.Go(func() error { return l.run(ctx) })
+	b.lines.begin(ctx)
+	for _, m := range b.everyMeter() {
+		b.startMeter(m)
 	}
-	lines.Go(func() error { b.keepHouse(ctx); return nil })
-	lines.Go(func() error { b.keepDraining(ctx); return nil })
-	b.options.Log.Info().Str("version", b.options.Version).Int("meters", len(b.meters)).Msg("gateway started")
-	err = lines.Wait()
+	var keepers errgroup.Group
+	keepers.Go(func() error { b.keepHouse(ctx); return nil })
+	keepers.Go(func() error { b.keepDraining(ctx); return nil })
+	b.options.Log.Info().Str("version", b.options.Version).Int("meters", len(b.config.Meters)).Msg("gateway started")
+	err = keepers.Wait()
+	b.lines.wait()
 	endLink()
 	err = errors.Join(err, broker.Wait(), b.journal.Close())
+	b.save(time.Now())
 	b.options.Log.Info().Msg("gateway stopped")
 	return err
 }
 
+// startMeter reads a meter until its line is stopped.
+func (b *Bridge) startMeter(m *meter) {
+	m.journal, m.acked = b.journal, b.journal.Acked
+	l := line{
+		meter: m, observe: b.options.Observe, log: m.log,
+		zones: drivers.Zones{Meter: m.config.Timezone, Host: time.Local},
+	}
+	b.lines.start(m.config.Name, func(ctx context.Context) {
+		if err := l.run(ctx); err != nil {
+			m.log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("the meter cannot be read")
+		}
+	})
+}
+
+// everyMeter is a copy of the list, for it may change while one works on it.
+func (b *Bridge) everyMeter() []*meter {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.meters)
+}
+
 // openJournal opens what keeps readings until the broker has them.
-func (b *Bridge) openJournal(s *state) error {
-	j, err := journal.Open(s.journalDir(), int64(b.config.State.Max), b.started, func(err error) {
+func (b *Bridge) openJournal() error {
+	j, err := journal.Open(b.state.journalDir(), int64(b.config.State.Max), b.started, func(err error) {
 		b.options.Log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("journal")
 	})
 	if err != nil {
 		return drivers.WithHint(fmt.Errorf("state.dir: %w", err), "name a folder that can be written to")
 	}
 	b.journal = j
-	acked := j.Acked
-	for _, m := range b.meters {
-		m.journal, m.acked = j, acked
-	}
 	return nil
 }
 
@@ -151,6 +194,7 @@ func (b *Bridge) openJournal(s *state) error {
 func (b *Bridge) onConnect() {
 	b.journal.Back()
 	b.introduce(time.Now())
+	b.sweep()
 }
 
 func (b *Bridge) onLost() {
@@ -158,8 +202,8 @@ func (b *Bridge) onLost() {
 	b.journal.Away()
 }
 
-// keepHouse does what only time brings, and introduces the gateway to Home
-// Assistant when that has come.
+// keepHouse does what only time brings, introduces the gateway to Home Assistant
+// when that has come, and answers requests.
 func (b *Bridge) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -169,10 +213,15 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 			return
 		case <-b.newcomer:
 			b.introduce(time.Now())
+		case <-b.options.Hangup:
+			_ = b.reload() // it has logged what is wrong
+		case r := <-b.requests:
+			b.answer(r)
 		case now := <-tick.C:
-			for _, m := range b.meters {
+			for _, m := range b.everyMeter() {
 				m.tick(now)
 			}
+			b.saveIfDue(now)
 			if m := int(now.Sub(b.started) / time.Minute); m != minutes {
 				minutes = m
 				b.publishInfo(now)
@@ -198,17 +247,16 @@ func (b *Bridge) introduce(now time.Time) {
 	b.publish(bridgeAvailability(b.config.MQTT.Base), []byte(online))
 	b.publishInfo(now)
 	if b.config.HomeAssistant.Discovery {
-		d := discovery.Bridge(b.discoveryTopics(), b.options.Version)
-		b.publish(d.Topic, d.Payload)
+		topics := discovery.Topics{Base: b.config.MQTT.Base, Prefix: b.config.HomeAssistant.Prefix}
+		b.devices.announce(ourselves, []discovery.Device{discovery.Bridge(topics, b.options.Version)})
 	}
-	for _, m := range b.meters {
+	for _, m := range b.everyMeter() {
 		m.introduce(now)
 	}
 }
 
-func (b *Bridge) discoveryTopics() discovery.Topics {
-	return discovery.Topics{Base: b.config.MQTT.Base, Prefix: b.config.HomeAssistant.Prefix}
-}
+// ourselves stands for a meter's name where the bridge's own device is meant.
+const ourselves = ""
 
 func (b *Bridge) publish(topic string, payload []byte) {
 	b.link.Publish(mqttlink.Message{Topic: topic, Payload: payload, Retain: true})
@@ -224,10 +272,10 @@ type bridgeInfoPayload struct {
 
 func (b *Bridge) publishInfo(now time.Time) {
 	info := bridgeInfoPayload{
-		Version: b.options.Version, Meters: make([]string, 0, len(b.meters)),
+		Version: b.options.Version, Meters: []string{},
 		Started: b.started.UTC().Format(time.RFC3339), Uptime: int64(now.Sub(b.started) / time.Second),
 	}
-	for _, m := range b.meters {
+	for _, m := range b.everyMeter() {
 		info.Meters = append(info.Meters, m.config.Name)
 	}
 	b.publish(bridgeInfo(b.config.MQTT.Base), mustJSON(info))
@@ -236,7 +284,7 @@ func (b *Bridge) publishInfo(now time.Time) {
 // lastWords are published before a clean disconnect, which sends no will.
 func (b *Bridge) lastWords() []mqttlink.Message {
 	var last []mqttlink.Message
-	for _, m := range b.meters {
+	for _, m := range b.everyMeter() {
 		last = append(last, mqttlink.Message{Topic: m.topics.availability, Payload: []byte(offline), Retain: true})
 	}
 	return append(last, mqttlink.Message{

@@ -52,6 +52,7 @@ type meter struct {
 	log     zerolog.Logger
 	factors factors
 	journal *journal.Journal
+	devices *devices
 	acked   func(number uint64) // the journal's, bound once
 
 	mu       sync.Mutex
@@ -79,6 +80,7 @@ type meter struct {
 	payload   int           // size of the last state, to make room for the next
 	exchanged bool          // a total of the reading at hand started anew
 	toldTwice bool          // that a code came twice
+	learned   bool          // something was learned since it was saved
 	drift     time.Duration // of the meter's clock, ahead of ours
 	clockOff  bool
 }
@@ -233,10 +235,11 @@ func (m *meter) introduce(now time.Time) {
 	m.publishState(now)
 }
 
-// announce publishes who the meter is and what it gives. A meter that has said
-// nothing yet is not announced: nothing is known of it.
+// announce publishes who the meter is and what it gives. A meter of which
+// nothing is known is not announced.
 func (m *meter) announce(now time.Time) {
-	if !m.pace.seen() {
+	m.learned = true
+	if len(m.picture.entries) == 0 {
 		return
 	}
 	quantities := m.picture.quantities()
@@ -244,16 +247,18 @@ func (m *meter) announce(now time.Time) {
 	if m.prefix == "" {
 		return
 	}
-	devices := discovery.Devices(
+	m.devices.announce(m.config.Name, discovery.Devices(
 		discovery.Topics{Base: m.base, Prefix: m.prefix},
 		discovery.Meter{
 			Name: m.config.Name, Label: m.config.Label, Identity: m.identity,
 			Channels: m.channels, Quantities: quantities, Version: m.version,
-		})
-	for _, d := range devices {
-		m.publish(d.Topic, d.Payload, true)
-	}
+		}))
 	m.again = now.Add(settle)
+}
+
+// retained are the topics on which the broker keeps something of the meter.
+func (t topics) retained() []string {
+	return []string{t.availability, t.info, t.state, t.diagnostic}
 }
 
 func (m *meter) publish(topic string, payload []byte, retain bool) {
@@ -338,17 +343,6 @@ type channelInfo struct {
 	Meter   drivers.Identity `json:"meter"`
 }
 
-type quantityInfo struct {
-	Key     string `json:"key"`
-	OBIS    string `json:"obis,omitempty"`
-	Name    string `json:"name,omitempty"`
-	Kind    string `json:"kind"`
-	Unit    string `json:"unit,omitempty"`
-	Digits  int    `json:"digits,omitempty"`
-	Channel uint8  `json:"channel,omitempty"`
-	Derived bool   `json:"derived,omitempty"`
-}
-
 func (m *meter) infoJSON(quantities []drivers.Quantity) []byte {
 	info := meterInfo{
 		Name: m.config.Name, Label: m.config.Label, Driver: m.config.Driver.Name,
@@ -362,14 +356,7 @@ func (m *meter) infoJSON(quantities []drivers.Quantity) []byte {
 		info.Factor, info.VoltageFactor = &m.factors.current, &m.factors.voltage
 	}
 	for _, q := range quantities {
-		code := ""
-		if !q.Code.IsZero() {
-			code = q.Code.String()
-		}
-		info.Quantities = append(info.Quantities, quantityInfo{
-			Key: q.Key, OBIS: code, Name: q.Name, Kind: q.Kind.String(), Unit: string(q.Unit),
-			Digits: q.Digits, Channel: q.Channel, Derived: q.Derived,
-		})
+		info.Quantities = append(info.Quantities, quantityInfoOf(q))
 	}
 	return mustJSON(info)
 }

@@ -59,6 +59,18 @@ func (p *picture) renew(key string, v *drivers.Value, derived bool, now time.Tim
 	return announce
 }
 
+// expect makes a quantity known that has not come yet.
+func (p *picture) expect(q drivers.Quantity) {
+	if p.index == nil {
+		p.index = map[string]int{}
+	}
+	if _, known := p.index[q.Key]; known || len(p.entries) >= maxEntries {
+		return
+	}
+	p.index[q.Key] = len(p.entries)
+	p.entries = append(p.entries, entry{quantity: q, stale: true})
+}
+
 func quantityOf(key string, v *drivers.Value, derived bool) drivers.Quantity {
 	return drivers.Quantity{
 		Key: key, Code: v.Code, Name: v.Name, Kind: v.Kind, Unit: v.Unit,

@@ -12,8 +12,8 @@ type tariffSums [2]tariffSum // import (C = 1), export (C = 2)
 
 // tariffSum is what is known of one direction.
 type tariffSum struct {
-	total bool   // the meter sends the total itself: nothing is derived, ever
-	known uint16 // bit n: the meter has a register for tariff n
+	Total bool   `json:"total"` // the meter sends the total itself: nothing is derived, ever
+	Known uint16 `json:"known"` // bit n: the meter has a register for tariff n
 }
 
 // derive appends to values the sums that the meter leaves out. A sum is given
@@ -30,7 +30,7 @@ func (t *tariffSums) derive(values []drivers.Value) []drivers.Value {
 }
 
 func (s *tariffSum) sum(values []drivers.Value, c byte) (drivers.Value, bool) {
-	if s.total {
+	if s.Total {
 		return drivers.Value{}, false
 	}
 	var (
@@ -44,7 +44,7 @@ func (s *tariffSum) sum(values []drivers.Value, c byte) (drivers.Value, bool) {
 		}
 		tariff := v.Code.E()
 		if tariff == 0 {
-			s.total = true
+			s.Total = true
 			return drivers.Value{}, false
 		}
 		if seen&(1<<tariff) != 0 {
@@ -61,8 +61,8 @@ func (s *tariffSum) sum(values []drivers.Value, c byte) (drivers.Value, bool) {
 		total.Number, total.Unit = n, v.Unit
 		total.Flags |= v.Flags
 	}
-	s.known |= seen
-	if seen == 0 || seen != s.known {
+	s.Known |= seen
+	if seen == 0 || seen != s.Known {
 		return drivers.Value{}, false
 	}
 	total.Code = obis.New(1, 0, c, 8, 0)

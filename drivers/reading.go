@@ -104,6 +104,16 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
+// ParseKind is the kind that String names so; Number for what names none.
+func ParseKind(s string) Kind {
+	for _, k := range [...]Kind{Text, Bool, Moment} {
+		if k.String() == s {
+			return k
+		}
+	}
+	return Number
+}
+
 // Flags are doubts that the meter itself voices about a value.
 type Flags uint8
 

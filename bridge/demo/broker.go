@@ -3,10 +3,12 @@ package demo
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"syscall"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
@@ -28,7 +30,7 @@ func startBroker(ctx context.Context, address string) (*broker, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, drivers.WithHint(fmt.Errorf("broker on %s: %w", address, err),
-			"something else listens there: use --listen 127.0.0.1:0 for any free port")
+			listenHint(err))
 	}
 	b := &broker{address: listener.Addr().String()}
 	if !isLoopback(listener.Addr()) {
@@ -45,6 +47,14 @@ func startBroker(ctx context.Context, address string) (*broker, error) {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	return b, nil
+}
+
+// listenHint is what to change when nothing can listen there.
+func listenHint(err error) string {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return "something else listens there: use --listen 127.0.0.1:0 for any free port"
+	}
+	return "give --listen an address of this machine and a port, as in 127.0.0.1:1883"
 }
 
 // ledger lets in whoever comes over loopback, elsewhere whoever has the login.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,7 +124,7 @@ func configure(dir string, b *broker, meters string) (config.Config, error) {
 
 // directions tell how to look at the demo from outside.
 func (b *broker) directions(base string) string {
-	host, port, _ := strings.Cut(b.dialAddress(), ":")
+	host, port, _ := net.SplitHostPort(b.dialAddress()) // a listener's own address
 	login := ""
 	if b.username != "" {
 		login = fmt.Sprintf(" -u %s -P %s", b.username, b.password)

@@ -1,0 +1,109 @@
+package bridge
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
+	"github.com/meter2mqtt/meter2mqtt/discovery"
+)
+
+// devices remembers what was announced to Home Assistant, so that what has gone
+// is taken out of it: a meter, a meter behind one, a quantity, whether it went
+// while the gateway ran or while it was off. What others have announced is not
+// touched.
+type devices struct {
+	link *mqttlink.Link
+
+	mu        sync.Mutex
+	published map[string]map[string]string // meter → topic → payload
+	changed   bool                         // since it was saved
+}
+
+// announce publishes a meter's devices and removes those of its devices and
+// entities that are no more. What it remembers as published is what the broker
+// has acknowledged, so that a removal which was lost on the way comes again.
+func (d *devices) announce(meter string, now []discovery.Device) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.published[meter]
+	after := make(map[string]string, len(now))
+	var messages []mqttlink.Message
+	for _, device := range now {
+		previous := before[device.Topic]
+		if removal := discovery.Removal([]byte(previous), device.Payload); removal != nil {
+			messages = append(messages, retained(device.Topic, removal))
+		}
+		messages = append(messages, retained(device.Topic, device.Payload))
+		after[device.Topic] = string(device.Payload)
+	}
+	for _, topic := range slices.Sorted(maps.Keys(before)) {
+		if _, stays := after[topic]; !stays {
+			messages = append(messages, retained(topic, nil))
+		}
+	}
+	var landed func()
+	if !maps.Equal(before, after) {
+		landed = func() { d.published[meter] = after }
+	}
+	d.send(messages, landed)
+}
+
+// forget removes a meter's devices, and whatever else of it the broker keeps.
+// done is called once the broker has acknowledged all of it.
+func (d *devices) forget(meter string, topics []string, done func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var messages []mqttlink.Message
+	for _, topic := range slices.Sorted(maps.Keys(d.published[meter])) {
+		messages = append(messages, retained(topic, nil))
+	}
+	for _, topic := range topics {
+		messages = append(messages, retained(topic, nil))
+	}
+	d.send(messages, func() {
+		delete(d.published, meter)
+		done()
+	})
+}
+
+// retained keeps the order: no message takes another one's place.
+func retained(topic string, payload []byte) mqttlink.Message {
+	return mqttlink.Message{Topic: topic, Payload: payload, Retain: true, Keep: true}
+}
+
+// send publishes the messages. landed, if any, is called under the lock when the
+// broker has the last of them: acknowledgements are told in order.
+func (d *devices) send(messages []mqttlink.Message, landed func()) {
+	if last := len(messages) - 1; last >= 0 && landed != nil {
+		messages[last].Acked = func(uint64) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.changed = true
+			landed()
+		}
+	}
+	for _, m := range messages {
+		d.link.Publish(m)
+	}
+}
+
+// meters are the names of all of which something was announced.
+func (d *devices) meters() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.published))
+}
+
+// snapshot is what is to be saved, and whether it has changed since the last.
+func (d *devices) snapshot() (published map[string]map[string]string, changed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	published = make(map[string]map[string]string, len(d.published))
+	for meter, topics := range d.published {
+		published[meter] = maps.Clone(topics)
+	}
+	changed, d.changed = d.changed, false
+	return published, changed
+}

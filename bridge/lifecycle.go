@@ -1,0 +1,203 @@
+package bridge
+
+import (
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+)
+
+// recall loads what was known before a restart. Meters that have gone from the
+// configuration since are taken out of the broker and Home Assistant once both
+// are there.
+func (b *Bridge) recall() {
+	known, err := b.state.recall()
+	if err != nil {
+		b.options.Log.Error().Err(err).Msg("what was learned before is forgotten")
+	}
+	b.saved = b.started
+	b.devices.published = known.Devices
+	b.past = map[string][]string{}
+	maps.Copy(b.past, known.Past)
+	configured := map[string]bool{ourselves: true}
+	for _, m := range b.meters {
+		configured[m.config.Name] = true
+		m.recall(known.Meters[m.config.Name])
+	}
+	for name, m := range known.Meters {
+		if !configured[name] {
+			b.past[name] = retainedOf(topicsOf(b.config.MQTT.Base, name), m.Quantities)
+		}
+	}
+	maps.DeleteFunc(b.past, func(name string, _ []string) bool { return configured[name] })
+	for name := range known.Devices {
+		if _, known := b.past[name]; !configured[name] && !known {
+			b.past[name] = topicsOf(b.config.MQTT.Base, name).retained()
+		}
+	}
+}
+
+// retainedOf are all topics on which the broker may keep something of a meter.
+func retainedOf(t topics, quantities []quantityInfo) []string {
+	all := t.retained()
+	for _, q := range quantities {
+		all = append(all, t.value+topicLevel(q.Key))
+	}
+	return all
+}
+
+// sweep takes out what has gone. Without discovery that is everything that was
+// ever announced.
+func (b *Bridge) sweep() {
+	for name, topics := range b.pending() {
+		b.devices.forget(name, topics, func() { b.swept(name) })
+	}
+	if b.config.HomeAssistant.Discovery {
+		return
+	}
+	for _, name := range b.devices.meters() {
+		b.devices.forget(name, nil, func() {})
+	}
+}
+
+// swept notes that the broker has forgotten a meter.
+func (b *Bridge) swept(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.past, name)
+}
+
+// saveIfDue saves the memory when something was learned, and now and then for
+// the totals.
+func (b *Bridge) saveIfDue(now time.Time) {
+	_, due := b.devices.snapshot()
+	for _, m := range b.everyMeter() {
+		due = m.hasLearned() || due
+	}
+	if due || now.Sub(b.saved) >= totalsEvery {
+		b.save(now)
+	}
+}
+
+func (b *Bridge) save(now time.Time) {
+	b.saved = now
+	m := memory{Meters: map[string]meterMemory{}, Past: map[string][]string{}}
+	m.Devices, _ = b.devices.snapshot()
+	for _, meter := range b.everyMeter() {
+		m.Meters[meter.config.Name] = meter.memory()
+	}
+	for name, topics := range b.pending() {
+		m.Past[name] = topics
+	}
+	if err := b.state.remember(m); err != nil {
+		b.options.Log.Error().Err(err).Str("hint", "is the disk full, may state.dir be written to?").
+			Msg("what was learned cannot be saved")
+	}
+}
+
+// pending are the meters that have gone and are not swept yet.
+func (b *Bridge) pending() map[string][]string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.past)
+}
+
+// hasLearned says whether something was learned since it was asked last.
+func (m *meter) hasLearned() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	learned := m.learned
+	m.learned = false
+	return learned
+}
+
+// errRestart says that a change cannot be taken over by a running gateway.
+var errRestart = errors.New("only [[meter]] tables are taken over while the gateway runs")
+
+// reload takes over a changed configuration. Meters that have not changed keep
+// their sessions.
+func (b *Bridge) reload() error {
+	if b.options.Reload == nil {
+		return errors.New("there is no configuration file to read again")
+	}
+	c, err := b.options.Reload()
+	if err == nil {
+		err = b.takeOver(c)
+	}
+	if err != nil {
+		b.options.Log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("configuration not taken over")
+		return err
+	}
+	b.options.Log.Info().Int("meters", len(c.Meters)).Msg("configuration taken over")
+	return nil
+}
+
+func (b *Bridge) takeOver(c config.Config) error {
+	if !reflect.DeepEqual([]any{c.MQTT, c.HomeAssistant, c.State, c.Log},
+		[]any{b.config.MQTT, b.config.HomeAssistant, b.config.State, b.config.Log}) {
+		return drivers.WithHint(errRestart, "restart the gateway to take over the other sections")
+	}
+	next := make([]*meter, 0, len(c.Meters))
+	var fresh []*meter
+	old := b.everyMeter()
+	for _, mc := range c.Meters {
+		i := slices.IndexFunc(old, func(m *meter) bool { return m.config.Name == mc.Name })
+		if i >= 0 && sameMeter(old[i].config, mc) {
+			next = append(next, old[i])
+			continue
+		}
+		m, err := b.newMeter(mc)
+		if err != nil {
+			return err
+		}
+		if i >= 0 {
+			m.recall(old[i].memory())
+		}
+		next, fresh = append(next, m), append(fresh, m)
+	}
+	b.exchange(old, next, fresh)
+	return nil
+}
+
+// sameMeter says whether two configurations of a meter mean the same. Drivers
+// are compared by name: they hold functions.
+func sameMeter(a, b config.Meter) bool {
+	if a.Driver.Name != b.Driver.Name {
+		return false
+	}
+	a.Driver, b.Driver = drivers.Driver{}, drivers.Driver{}
+	return reflect.DeepEqual(a, b)
+}
+
+// exchange stops the meters that go or change, and starts the fresh ones.
+func (b *Bridge) exchange(old, next, fresh []*meter) {
+	for _, m := range old {
+		if !slices.Contains(next, m) {
+			b.lines.stop(m.config.Name)
+		}
+	}
+	gone := map[string][]string{}
+	for _, m := range old {
+		if !slices.ContainsFunc(next, func(n *meter) bool { return n.config.Name == m.config.Name }) {
+			gone[m.config.Name] = retainedOf(m.topics, m.memory().Quantities)
+		}
+	}
+	b.mu.Lock()
+	b.meters = next
+	maps.Copy(b.past, gone)
+	for _, m := range next {
+		delete(b.past, m.config.Name)
+	}
+	b.mu.Unlock()
+	for _, m := range fresh {
+		b.startMeter(m)
+		m.introduce(time.Now())
+	}
+	b.sweep()
+	b.publishInfo(time.Now())
+	b.save(time.Now())
+}

@@ -1,0 +1,133 @@
+package bridge
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
+	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
+)
+
+// What is learned is saved soon, what only counts on seldom: SD cards live by
+// the number of writes. Guarding totals does well with old ones.
+const totalsEvery = 10 * time.Minute
+
+// memory is what outlives the program: memory.json in the state folder.
+type memory struct {
+	Meters map[string]meterMemory `json:"meters"`
+	// Devices are the discovery payloads that were published, by topic and by
+	// meter; the bridge's own is under "".
+	Devices map[string]map[string]string `json:"devices,omitempty"`
+	// Past are meters that have gone, with the topics on which the broker may
+	// still keep something of them.
+	Past map[string][]string `json:"past,omitempty"`
+}
+
+// meterMemory is what is known of one meter.
+type meterMemory struct {
+	Driver     string                     `json:"driver"`
+	Meter      drivers.Identity           `json:"meter"`
+	Channels   []channelInfo              `json:"channels,omitempty"`
+	Quantities []quantityInfo             `json:"quantities,omitempty"`
+	Totals     map[string]plausible.Total `json:"totals,omitempty"`
+	Tariffs    tariffSums                 `json:"tariffs"`
+}
+
+func (s *state) memoryFile() string { return filepath.Join(s.dir, "memory.json") }
+
+// recall loads the memory. Damage is told, and all of it is learned anew.
+func (s *state) recall() (memory, error) {
+	m := memory{}
+	var err error
+	if s.dir != "" {
+		err = journal.Load(s.memoryFile(), &m)
+	}
+	if m.Meters == nil {
+		m.Meters = map[string]meterMemory{}
+	}
+	if m.Devices == nil {
+		m.Devices = map[string]map[string]string{}
+	}
+	return m, err
+}
+
+func (s *state) remember(m memory) error {
+	if s.dir == "" {
+		return nil
+	}
+	return journal.Save(s.memoryFile(), m)
+}
+
+// recall makes the meter know what it knew before a restart. What another driver
+// had learned is void.
+func (m *meter) recall(r meterMemory) {
+	if r.Driver != m.config.Driver.Name {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.identity = r.Meter
+	for _, c := range r.Channels {
+		m.channels = append(m.channels, drivers.Channel{Number: c.Channel, Meter: c.Meter})
+	}
+	m.sums = r.Tariffs
+	for key, total := range r.Totals {
+		m.guard.Restore(key, total)
+	}
+	for _, q := range r.Quantities {
+		if !m.excluded(q.Key) {
+			m.picture.expect(q.quantity())
+		}
+	}
+}
+
+// memory is what the meter knows, to be kept over a restart.
+func (m *meter) memory() meterMemory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := meterMemory{
+		Driver: m.config.Driver.Name, Meter: m.identity, Tariffs: m.sums, Totals: m.guard.Remembered(),
+	}
+	for _, c := range m.channels {
+		r.Channels = append(r.Channels, channelInfo{c.Number, c.Meter})
+	}
+	for _, q := range m.picture.quantities() {
+		r.Quantities = append(r.Quantities, quantityInfoOf(q))
+	}
+	return r
+}
+
+// quantityInfo is a quantity in info and in memory.
+type quantityInfo struct {
+	Key     string `json:"key"`
+	OBIS    string `json:"obis,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Kind    string `json:"kind"`
+	Unit    string `json:"unit,omitempty"`
+	Digits  int    `json:"digits,omitempty"`
+	Channel uint8  `json:"channel,omitempty"`
+	Zoned   bool   `json:"zoned,omitempty"`
+	Logged  bool   `json:"logged,omitempty"`
+	Derived bool   `json:"derived,omitempty"`
+}
+
+func quantityInfoOf(q drivers.Quantity) quantityInfo {
+	code := ""
+	if !q.Code.IsZero() {
+		code = q.Code.String()
+	}
+	return quantityInfo{
+		Key: q.Key, OBIS: code, Name: q.Name, Kind: q.Kind.String(), Unit: string(q.Unit),
+		Digits: q.Digits, Channel: q.Channel, Zoned: q.Zoned, Logged: q.Logged, Derived: q.Derived,
+	}
+}
+
+func (q quantityInfo) quantity() drivers.Quantity {
+	code, _ := obis.Parse(q.OBIS) // none, or what quantityInfoOf wrote
+	return drivers.Quantity{
+		Key: q.Key, Code: code, Name: q.Name, Kind: drivers.ParseKind(q.Kind), Unit: obis.Unit(q.Unit),
+		Digits: q.Digits, Channel: q.Channel, Zoned: q.Zoned, Logged: q.Logged, Derived: q.Derived,
+	}
+}

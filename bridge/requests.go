@@ -1,0 +1,65 @@
+package bridge
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
+)
+
+const (
+	// maxRequests may wait; more are dropped, for whoever floods gets no answer.
+	maxRequests = 16
+	// maxPayload is more than any request needs.
+	maxPayload = 4096
+)
+
+func requestTopic(base, name string) string  { return base + "/bridge/request/" + name }
+func responseTopic(base, name string) string { return base + "/bridge/response/" + name }
+
+// onRequest takes a request of BASE/bridge/request/NAME. It runs on the client's
+// goroutine.
+func (b *Bridge) onRequest(r mqttlink.Received) {
+	if len(r.Payload) > maxPayload {
+		r.Payload = nil
+	}
+	select {
+	case b.requests <- r:
+	default:
+	}
+}
+
+// response is the payload of BASE/bridge/response/NAME.
+type response struct {
+	ID    json.RawMessage `json:"id,omitempty"` // as in the request
+	OK    bool            `json:"ok"`
+	Error string          `json:"error,omitempty"`
+}
+
+// answer carries out a request and says what became of it.
+func (b *Bridge) answer(r mqttlink.Received) {
+	name := strings.TrimPrefix(r.Topic, requestTopic(b.config.MQTT.Base, ""))
+	var request struct {
+		ID json.RawMessage `json:"id"`
+	}
+	_ = json.Unmarshal(r.Payload, &request) // anything else is a request without an id
+	err := b.carryOut(name, r.Retained)
+	answer := response{ID: request.ID, OK: err == nil}
+	if err != nil {
+		answer.Error = err.Error()
+	}
+	b.link.Publish(mqttlink.Message{
+		Topic: responseTopic(b.config.MQTT.Base, topicLevel(name)), Payload: mustJSON(answer), Keep: true,
+	})
+}
+
+func (b *Bridge) carryOut(name string, retained bool) error {
+	switch {
+	case retained:
+		return fmt.Errorf("the request is retained, so it would be repeated at each connection: publish it without")
+	case name == "reload":
+		return b.reload()
+	}
+	return fmt.Errorf("unknown request %.40q: there is reload", name)
+}
