@@ -14,8 +14,9 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
-// sample is how much of an input is looked at to tell what it is.
-const sample = 512
+// enough bytes must have come to tell what an input is; more are looked at if
+// they are there, up to sample.
+const enough, sample = 16, 512
 
 // maxLine bounds a line of hexadecimal text: the longest telegram, twice, and
 // what stands between its digits.
@@ -52,20 +53,13 @@ func Decode(in io.Reader, d drivers.Decoder, to Sink) error {
 }
 
 // look returns the first bytes, as many as arrive at once but enough to judge,
-// and leaves them in r.
+// and leaves them in r. It waits for no more than that: a pipe may fall silent
+// behind its first telegram.
 func look(r *bufio.Reader) ([]byte, error) {
-	for n := 16; ; n = min(2*n, sample) {
-		head, err := r.Peek(n)
-		switch {
-		case errors.Is(err, io.EOF):
-			return head, nil
-		case err != nil:
-			return nil, err
-		}
-		if n == sample || r.Buffered() <= n {
-			return head, nil
-		}
+	if _, err := r.Peek(enough); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
+	return r.Peek(min(r.Buffered(), sample))
 }
 
 func isRecording(head []byte) bool {
@@ -100,7 +94,8 @@ func (r *run) hexText(in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, 4096), maxLine)
 	var buf []byte
-	for number := 1; lines.Scan(); number++ {
+	number := 1
+	for ; lines.Scan(); number++ {
 		if isBlank(lines.Bytes()) {
 			continue
 		}
@@ -113,7 +108,10 @@ func (r *run) hexText(in io.Reader) error {
 			return err
 		}
 	}
-	return lines.Err()
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("line %d: %w", number, err)
+	}
+	return nil
 }
 
 // recording feeds what the gateway received.
