@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,7 +36,7 @@ func TestTheTableShowsTheNewestReadingOfEachMeter(t *testing.T) {
 	}
 	want := home + wipe + `above
 
-annex   telegram 1, 3s ago
+annex     telegram 1, 3s ago
 
 main         KAM 7          telegram 2, 2s ago
   1-0:1.8.0  energy_import  1234.501 kWh
@@ -56,11 +57,13 @@ func (shut) Write([]byte) (int, error) { return 0, errShut }
 func TestTheDemoEndsWhenNobodyReadsItAnyMore(t *testing.T) {
 	for name, terminal := range map[string]bool{"on a terminal": true, "in a pipe": false} {
 		t.Run(name, func(t *testing.T) {
-			s := &shower{options: Options{Out: shut{}, Terminal: terminal}, table: newTable(shut{}, "")}
-			s.observe("main", &drivers.Reading{})
-			if err := s.run(t.Context()); !errors.Is(err, errShut) {
-				t.Errorf("got %v", err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				s := &shower{options: Options{Out: shut{}, Terminal: terminal}, table: newTable(shut{}, "")}
+				s.observe("main", &drivers.Reading{})
+				if err := s.run(t.Context()); !errors.Is(err, errShut) {
+					t.Errorf("got %v", err)
+				}
+			})
 		})
 	}
 }
