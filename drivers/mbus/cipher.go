@@ -59,7 +59,7 @@ func (k *keys) counter(l *layers, data []byte) {
 
 // decipher opens the encrypted blocks of the telegram, in place.
 func (k *keys) decipher(l *layers) *flaw {
-	mode := l.mode()
+	mode := l.header.mode()
 	data := l.b[l.at:]
 	switch {
 	case !l.header.sized || mode == modePlain:
@@ -70,7 +70,7 @@ func (k *keys) decipher(l *layers) *flaw {
 	case mode != modeCBC && mode != modeCBCDynamic:
 		return l.wrong("configuration", l.at, drivers.ErrAuth, otherMode)
 	}
-	n := int(l.header.config>>4&0x0F) * aes.BlockSize
+	n := l.header.blocks() * aes.BlockSize
 	if n > len(data) {
 		return l.short("enciphered payload")
 	}

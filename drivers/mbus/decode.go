@@ -225,6 +225,9 @@ func (d *Decoder) who(r *drivers.Reading) {
 
 // variableData reads one telegram into r, or into what is held of its readout.
 func (d *Decoder) variableData(r *drivers.Reading, n int) (more bool, err error) {
+	if d.header.enciphered(d.frame.Data[n:]) {
+		return false, d.refuse("configuration", dataAt+n-2, len(d.frame.Raw), drivers.ErrAuth, "the meter encrypts on the wire: have it send plain")
+	}
 	if d.joining {
 		*r, d.held = d.held, *r
 	} else {

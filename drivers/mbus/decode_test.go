@@ -160,6 +160,24 @@ func TestSecretsNeverLeave(t *testing.T) {
 	}
 }
 
+func TestAnEncryptedAnswerIsNotTakenForRecords(t *testing.T) {
+	header := AppendLongHeader(nil, Address{0x78, 0x56, 0x34, 0x12, 0x24, 0x23, 1, 4}, 1, 0, 0x0510)
+	for payload, want := range map[string]int{
+		"0406E8030000" + "0413E8030000" + "2F2F2F2F":      0, // it could be read, by accident
+		"2F2F" + "0406E8030000" + "0413E8030000" + "2F2F": 1,
+	} {
+		frame := Frame{Kind: Long, C: answerC, A: 1, CI: ciLong, Data: append(append([]byte(nil), header...), unhex(t, payload)...)}
+		b, err := frame.AppendTo(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := decode(t, NewDecoder(nil), b)
+		if len(all.readings) != want || want == 0 && !errors.Is(&all.lost[0], drivers.ErrAuth) {
+			t.Errorf("%s gave %+v", payload, all)
+		}
+	}
+}
+
 func TestAlarmIsAReading(t *testing.T) {
 	r := decode(t, NewDecoder(nil), unhex(t, "68040468080171"+"04"+"7E16")).readings[0]
 	if got := names(&r); got != "alarm=4" {

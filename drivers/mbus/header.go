@@ -37,13 +37,12 @@ const (
 //
 // with the low byte first, EN 13757-7, 7.
 type header struct {
-	meter   [8]byte // ID, manufacturer, version, medium as sent; all zero: none
-	named   bool    // there is a meter
-	sized   bool    // there are access number and status
-	access  byte
-	status  byte
-	config  uint16
-	lengths int
+	meter  [8]byte // ID, manufacturer, version, medium as sent; all zero: none
+	named  bool    // there is a meter
+	sized  bool    // there are access number and status
+	access byte
+	status byte
+	config uint16
 }
 
 // parseLong reads a long header; the caller has seen that it is complete.
@@ -51,18 +50,29 @@ func (h *header) parseLong(b []byte) {
 	h.meter = [8]byte(b)
 	h.named = true
 	h.parseShort(b[8:])
-	h.lengths = longHeader
 }
 
 func (h *header) parseShort(b []byte) {
 	h.sized = true
 	h.access, h.status = b[0], b[1]
 	h.config = uint16(b[2]) | uint16(b[3])<<8
-	h.lengths = shortHeader
 }
 
 // medium is the last byte of the meter's address.
 func (h *header) medium() byte { return h.meter[7] }
+
+// mode is the encryption mode, bits 8 to 12 of the configuration word.
+func (h *header) mode() byte { return byte(h.config >> 8 & 0x1F) }
+
+// blocks is how many blocks of 16 bytes are encrypted, in modes 5 and 7.
+func (h *header) blocks() int { return int(h.config >> 4 & 0x0F) }
+
+// enciphered says that data is encrypted, and not deciphered by whoever handed it
+// on.
+func (h *header) enciphered(data []byte) bool {
+	mode := h.mode()
+	return h.sized && (mode == modeCBC || mode == modeCBCDynamic) && h.blocks() > 0 && !opened(data)
+}
 
 // maxMeters bounds how many identities a decoder remembers.
 const maxMeters = 1024
@@ -133,7 +143,7 @@ func ManufacturerWord(letters string) (uint16, bool) {
 	return word, true
 }
 
-// turned is an address whose fields came most significant byte first.
+// turnedMeter is an address whose fields came most significant byte first.
 func turnedMeter(m [8]byte) [8]byte {
 	return [8]byte{m[3], m[2], m[1], m[0], m[5], m[4], m[6], m[7]}
 }

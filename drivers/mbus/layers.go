@@ -242,7 +242,7 @@ func (l *layers) transport() *flaw {
 	if !l.header.named {
 		l.header.meter = l.sender
 	}
-	if l.header.sized && l.mode() == modeCBCDynamic {
+	if l.header.sized && l.header.mode() == modeCBCDynamic {
 		b := l.take(1)
 		if b == nil {
 			return l.short("header")
@@ -251,6 +251,3 @@ func (l *layers) transport() *flaw {
 	}
 	return nil
 }
-
-// mode is the encryption mode, bits 8 to 12 of the configuration word.
-func (l *layers) mode() byte { return byte(l.header.config >> 8 & 0x1F) }

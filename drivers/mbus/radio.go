@@ -65,8 +65,8 @@ func (r *receiver) feed(p []byte) {
 
 func (r *receiver) gap() { r.closed = len(r.buf) }
 
-// next is the next telegram without its CRCs, in memory of its own that the
-// caller may change until the next call, and what vouches for it.
+// next is the next telegram without its CRCs, in memory that the caller may
+// change until the next call, and what vouches for it.
 func (r *receiver) next() ([]byte, drivers.Check, error) {
 	for r.start < len(r.buf) {
 		b, whole := r.buf[r.start:], false
@@ -79,34 +79,42 @@ func (r *receiver) next() ([]byte, drivers.Check, error) {
 			}
 			r.form = formOf(b)
 		}
-		if r.form == asLines {
-			if !r.line(b, whole) {
-				return nil, 0, drivers.ErrMore
-			}
-			if len(r.plain) == 0 {
-				continue
-			}
-			if n, check := r.measure(r.plain, true); n == len(r.plain) {
-				return r.strip(r.plain, check)
-			}
-			return nil, 0, r.lose("L-field", 0, len(r.plain), drivers.ErrSyntax)
-		}
-		if !plausible(b, whole) {
-			r.start++
-			continue
-		}
-		n, check := r.measure(b, whole)
-		if n > len(b) && !whole {
+		switch {
+		case r.form == asLines && !r.line(b, whole):
 			return nil, 0, drivers.ErrMore
+		case r.form == asLines && len(r.plain) > 0:
+			return r.printed()
+		case r.form == asLines:
+		case plausible(b, whole):
+			return r.sent(b, whole)
+		default:
+			r.start++
 		}
-		if n > len(b) {
-			r.start += len(b)
-			return nil, 0, r.lose("frame", len(b), len(b), drivers.ErrShort)
-		}
-		r.start += n
-		return r.strip(b[:n], check)
 	}
 	return nil, 0, drivers.ErrMore
+}
+
+// sent takes the telegram that b begins with.
+func (r *receiver) sent(b []byte, whole bool) ([]byte, drivers.Check, error) {
+	n, check := r.measure(b)
+	switch {
+	case n <= len(b):
+		r.start += n
+		return r.strip(b[:n], check)
+	case whole:
+		r.start += len(b)
+		return nil, 0, r.lose("frame", len(b), len(b), drivers.ErrShort)
+	}
+	return nil, 0, drivers.ErrMore
+}
+
+// printed takes the telegram of a line, which must be all of it.
+func (r *receiver) printed() ([]byte, drivers.Check, error) {
+	n, check := r.measure(r.plain)
+	if n != len(r.plain) || !plausible(r.plain, true) {
+		return nil, 0, r.lose("L-field", 0, len(r.plain), drivers.ErrSyntax)
+	}
+	return r.strip(r.plain, check)
 }
 
 func (r *receiver) lose(field string, at, length int, err error) error {
@@ -197,7 +205,7 @@ func plausible(b []byte, whole bool) bool {
 
 // measure finds how long the telegram at b[0] is and which check it carries. With
 // too few bytes to tell, more than there are.
-func (r *receiver) measure(b []byte, whole bool) (int, drivers.Check) {
+func (r *receiver) measure(b []byte) (int, drivers.Check) {
 	n := int(b[0]) + 1
 	if len(b) < linkHeader+crcLength {
 		return max(n, linkHeader+crcLength), drivers.CheckNone

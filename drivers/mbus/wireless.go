@@ -141,7 +141,7 @@ func (d *WirelessDecoder) refuse(f *flaw, length int) error {
 func (d *WirelessDecoder) check() drivers.Check {
 	l := &d.layers
 	switch {
-	case d.keys.used && l.header.sized && l.mode() == modeCBCDynamic:
+	case d.keys.used && l.header.sized && l.header.mode() == modeCBCDynamic:
 		return drivers.CheckTag // its MAC was checked
 	case l.sealed, l.ci == ciCompact, l.ci == ciCompactShort, l.ci == ciCompactLong:
 		return drivers.CheckCRC16

@@ -176,6 +176,8 @@ var withoutCode = []Entry{
 	{Name: "manufacturer_specific", Label: "Manufacturer data", Nature: Fact, Diagnostic: true, Rare: true},
 	{Name: "date_time", Label: "Date and time", Dimension: Clock, Nature: Fact, Diagnostic: true, Rare: true},
 	{Name: "date", Label: "Date", Dimension: Clock, Nature: Fact, Diagnostic: true, Rare: true},
+	{Name: "status", Label: "Status", Nature: Fact, Diagnostic: true},
+	{Name: "alarm", Label: "Alarm", Nature: Fact, Diagnostic: true},
 	{Name: "reset_counter", Label: "Resets", Dimension: Count, Nature: Total, Diagnostic: true, Rare: true},
 	{Name: "rf_level", Label: "Signal strength", Dimension: Signal, Unit: "dBm", Nature: Momentary, Diagnostic: true, Rare: true},
 }
