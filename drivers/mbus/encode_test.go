@@ -174,6 +174,40 @@ func TestDatesReadBack(t *testing.T) {
 	}
 }
 
+func TestTextsAndRealsReadBack(t *testing.T) {
+	text, real := DataRecord{VIB: []byte{0xFD, 0x0B}}, DataRecord{VIB: []byte{0x13}}
+	if err := text.SetText("Zähler 1"); err != nil {
+		t.Fatal(err)
+	}
+	real.SetReal(-1.25)
+	f, err := Send(1, false, text, real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a application
+	var r drivers.Reading
+	if _, at, f := a.records(&r, 0, f.Data); f != nil {
+		t.Fatalf("%s at byte %d", f.field, at)
+	}
+	if got := names(&r); got != `parameter_set="Zähler 1" volume=-0.00125` {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestManufacturerLettersReadBack(t *testing.T) {
+	for _, letters := range []string{"KAM", "AAA", "ZZZ", "ABB"} {
+		word, ok := ManufacturerWord(letters)
+		if !ok || manufacturer(word) != letters {
+			t.Errorf("%s became %04X and %s", letters, word, manufacturer(word))
+		}
+	}
+	for _, bad := range []string{"", "KA", "kam", "KAMS", "K4M"} {
+		if word, ok := ManufacturerWord(bad); ok {
+			t.Errorf("%q became %04X", bad, word)
+		}
+	}
+}
+
 // DataRecord, encoded and parsed, is what it was, and parsed and encoded too where
 // its DIFE were as few as possible.
 func FuzzRecord(f *testing.F) {
