@@ -18,7 +18,8 @@ const stopLimit = 15 * time.Second
 // Process is a gateway at work: `meter2mqtt run -c CONFIG`.
 type Process struct {
 	oracle *Oracle
-	config string
+	config string // the file
+	state  string // the folder
 	stderr *output
 	child  *child
 }
@@ -30,13 +31,24 @@ type Process struct {
 func (o *Oracle) Run(t *testing.T, config string) *Process {
 	t.Helper()
 	dir := t.TempDir()
-	p := &Process{oracle: o, config: filepath.Join(dir, "config.toml"), stderr: &output{}}
+	p := &Process{
+		oracle: o, config: filepath.Join(dir, "config.toml"), state: filepath.Join(dir, "state"), stderr: &output{},
+	}
+	p.Configure(t, config)
+	p.Start(t)
+	t.Cleanup(func() { p.finish(t) })
+	return p
+}
+
+// Configure writes another configuration, for the next Start or Reload.
+func (p *Process) Configure(t *testing.T, config string) {
+	t.Helper()
 	text := os.Expand(config, func(name string) string {
 		switch name {
 		case "BROKER":
-			return o.Broker.URL()
+			return p.oracle.Broker.URL()
 		case "STATE":
-			return filepath.Join(dir, "state")
+			return p.state
 		}
 		t.Fatalf("the configuration names $%s: only $BROKER and $STATE are known", name)
 		return ""
@@ -44,9 +56,14 @@ func (o *Oracle) Run(t *testing.T, config string) *Process {
 	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.Start(t)
-	t.Cleanup(func() { p.finish(t) })
-	return p
+}
+
+// Reload lets it read its configuration again while it runs.
+func (p *Process) Reload(t *testing.T) {
+	t.Helper()
+	if err := p.child.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Start starts it again after Stop or Kill, with the same configuration and the
