@@ -7,6 +7,7 @@
 #   make fuzz         every fuzz target for FUZZTIME each
 #   make bench        our benchmarks
 #   make bench-peers  the same telegrams through other people's programs
+#   make footprint    start-up, memory and CPU of the whole program
 #   make format       mend what format-check complains about
 
 GO        ?= go
@@ -96,6 +97,10 @@ bench:
 .PHONY: bench-peers
 bench-peers:
 	.ci/bench-peers
+
+.PHONY: footprint
+footprint:
+	.ci/footprint
 
 .PHONY: clean
 clean:
