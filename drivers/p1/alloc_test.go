@@ -31,7 +31,9 @@ func TestSteadyStreamAllocatesNothing(t *testing.T) {
 			b := []byte(stream)
 			once := func() {
 				d.Feed(b)
-				for !errors.Is(d.Next(&r), drivers.ErrMore) {
+				var err error
+				for !errors.Is(err, drivers.ErrMore) {
+					err = d.Next(&r)
 				}
 			}
 			once()

@@ -21,6 +21,7 @@ func BenchmarkDecodeP1(b *testing.B) {
 }
 
 func benchmarkDecode(b *testing.B, telegram []byte) {
+	b.Helper()
 	d, err := newDecoder(&Config{Check: checkAuto}, drivers.Zones{})
 	if err != nil {
 		b.Fatal(err)

@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
 
 // decoded is the one reading of a telegram with these data lines.
-func decoded(t *testing.T, zones drivers.Zones, lines ...string) *drivers.Reading {
+func decoded(t *testing.T, lines ...string) *drivers.Reading {
 	t.Helper()
-	return decodedFrom(t, zones, "/TST5\\2METER", lines...)
+	return decodedFrom(t, drivers.Zones{}, "/TST5\\2METER", lines...)
 }
 
 func decodedFrom(t *testing.T, zones drivers.Zones, ident string, lines ...string) *drivers.Reading {
@@ -113,7 +114,7 @@ func TestDecode(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			r := decoded(t, drivers.Zones{}, tc.lines...)
+			r := decoded(t, tc.lines...)
 			var got []string
 			for i := range r.Values {
 				got = append(got, shown(&r.Values[i]))
@@ -179,14 +180,14 @@ func TestClock(t *testing.T) {
 }
 
 func TestClockIsAValueToo(t *testing.T) {
-	r := decoded(t, drivers.Zones{}, "0-0:1.0.0(170102192002W)")
+	r := decoded(t, "0-0:1.0.0(170102192002W)")
 	if len(r.Values) != 1 || r.Values[0].Kind != drivers.Moment || !r.Values[0].Moment.Equal(r.Time) {
 		t.Errorf("got %s", r.AppendJSON(nil))
 	}
 }
 
 func TestClockOfTwoValues(t *testing.T) {
-	r := decoded(t, drivers.Zones{}, "1-0:0.9.1(222553)", "1-0:0.9.2(251002)")
+	r := decoded(t, "1-0:0.9.1(222553)", "1-0:0.9.2(251002)")
 	if got := r.Time.String(); got != "2025-10-02T22:25:53+02:00" {
 		t.Errorf("time %q", got)
 	}
@@ -271,7 +272,7 @@ func TestChannels(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			r := decoded(t, drivers.Zones{}, tc.lines...)
+			r := decoded(t, tc.lines...)
 			if diff := cmp.Diff(tc.want, r.Channels); diff != "" {
 				t.Error(diff)
 			}

@@ -180,8 +180,9 @@ func (l *dataLine) appendValue(b []byte, v *drivers.Value) ([]byte, error) {
 		return append(b, ')'), nil
 	case stamp:
 		return appendStamp(b, v.Moment.Wall), nil
+	default: // a fixed-point number; a log is written elsewhere
+		return appendFixed(b, v.Number, l.whole, l.digits, l.unit)
 	}
-	return appendFixed(b, v.Number, l.whole, l.digits, l.unit)
 }
 
 // appendStamp appends (YYMMDDhhmmssX). An offset of two hours or more is summer

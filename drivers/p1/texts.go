@@ -25,8 +25,8 @@ func (t *texts) octets(b []byte) string {
 		return s
 	}
 	s := string(b)
-	if clear, ok := wire.AppendHex(nil, b); ok && printable(clear) {
-		s = string(clear)
+	if octets, ok := wire.AppendHex(nil, b); ok && printable(octets) {
+		s = string(octets)
 	}
 	t.decoded = kept(t.decoded, string(b), s)
 	return s
