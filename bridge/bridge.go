@@ -139,9 +139,8 @@ func (b *Bridge) Run(ctx context.Context) error {
 	var broker errgroup.Group
 	broker.Go(func() error { return b.link.Run(linkCtx, b.lastWords) })
 
-	b.lines.begin(ctx)
 	for _, m := range b.everyMeter() {
-		b.startMeter(m)
+		b.startMeter(ctx, m)
 	}
 	var keepers errgroup.Group
 	keepers.Go(func() error { b.keepHouse(ctx); return nil })
@@ -156,14 +155,14 @@ func (b *Bridge) Run(ctx context.Context) error {
 	return err
 }
 
-// startMeter reads a meter until its line is stopped.
-func (b *Bridge) startMeter(m *meter) {
+// startMeter reads a meter until its line is stopped or ctx ends.
+func (b *Bridge) startMeter(ctx context.Context, m *meter) {
 	m.journal, m.acked = b.journal, b.journal.Acked
 	l := line{
 		meter: m, observe: b.options.Observe, log: m.log,
 		zones: drivers.Zones{Meter: m.config.Timezone, Host: time.Local},
 	}
-	b.lines.start(m.config.Name, func(ctx context.Context) {
+	b.lines.start(ctx, m.config.Name, func(ctx context.Context) {
 		if err := l.run(ctx); err != nil {
 			m.log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("the meter cannot be read")
 		}
@@ -214,9 +213,9 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 		case <-b.newcomer:
 			b.introduce(time.Now())
 		case <-b.options.Hangup:
-			_ = b.reload() // it has logged what is wrong
+			_ = b.reload(ctx) // it has logged what is wrong
 		case r := <-b.requests:
-			b.answer(r)
+			b.answer(ctx, r)
 		case now := <-tick.C:
 			for _, m := range b.everyMeter() {
 				m.tick(now)

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"reflect"
@@ -90,9 +91,7 @@ func (b *Bridge) save(now time.Time) {
 	for _, meter := range b.everyMeter() {
 		m.Meters[meter.config.Name] = meter.memory()
 	}
-	for name, topics := range b.pending() {
-		m.Past[name] = topics
-	}
+	maps.Copy(m.Past, b.pending())
 	if err := b.state.remember(m); err != nil {
 		b.options.Log.Error().Err(err).Str("hint", "is the disk full, may state.dir be written to?").
 			Msg("what was learned cannot be saved")
@@ -120,13 +119,13 @@ var errRestart = errors.New("only [[meter]] tables are taken over while the gate
 
 // reload takes over a changed configuration. Meters that have not changed keep
 // their sessions.
-func (b *Bridge) reload() error {
+func (b *Bridge) reload(ctx context.Context) error {
 	if b.options.Reload == nil {
 		return errors.New("there is no configuration file to read again")
 	}
 	c, err := b.options.Reload()
 	if err == nil {
-		err = b.takeOver(c)
+		err = b.takeOver(ctx, c)
 	}
 	if err != nil {
 		b.options.Log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("configuration not taken over")
@@ -136,7 +135,7 @@ func (b *Bridge) reload() error {
 	return nil
 }
 
-func (b *Bridge) takeOver(c config.Config) error {
+func (b *Bridge) takeOver(ctx context.Context, c config.Config) error {
 	if !reflect.DeepEqual([]any{c.MQTT, c.HomeAssistant, c.State, c.Log},
 		[]any{b.config.MQTT, b.config.HomeAssistant, b.config.State, b.config.Log}) {
 		return drivers.WithHint(errRestart, "restart the gateway to take over the other sections")
@@ -159,7 +158,7 @@ func (b *Bridge) takeOver(c config.Config) error {
 		}
 		next, fresh = append(next, m), append(fresh, m)
 	}
-	b.exchange(old, next, fresh)
+	b.exchange(ctx, old, next, fresh)
 	return nil
 }
 
@@ -174,7 +173,7 @@ func sameMeter(a, b config.Meter) bool {
 }
 
 // exchange stops the meters that go or change, and starts the fresh ones.
-func (b *Bridge) exchange(old, next, fresh []*meter) {
+func (b *Bridge) exchange(ctx context.Context, old, next, fresh []*meter) {
 	for _, m := range old {
 		if !slices.Contains(next, m) {
 			b.lines.stop(m.config.Name)
@@ -194,7 +193,7 @@ func (b *Bridge) exchange(old, next, fresh []*meter) {
 	}
 	b.mu.Unlock()
 	for _, m := range fresh {
-		b.startMeter(m)
+		b.startMeter(ctx, m)
 		m.introduce(time.Now())
 	}
 	b.sweep()

@@ -8,8 +8,6 @@ import (
 // lines are the goroutines that read meters, by the meter's name. One can be
 // stopped while the others go on.
 type lines struct {
-	ctx context.Context //nolint:containedctx // of Run, which waits for all that begins under it
-
 	mu      sync.Mutex
 	running map[string]*running
 }
@@ -19,19 +17,15 @@ type running struct {
 	done   chan struct{}
 }
 
-// begin sets what ends all of them.
-func (l *lines) begin(ctx context.Context) {
+// start runs read until the line is stopped or ctx ends.
+func (l *lines) start(ctx context.Context, name string, read func(context.Context)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ctx, l.running = ctx, map[string]*running{}
-}
-
-// start runs read until the line is stopped.
-func (l *lines) start(name string, read func(context.Context)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ctx, cancel := context.WithCancel(l.ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	r := &running{cancel, make(chan struct{})}
+	if l.running == nil {
+		l.running = map[string]*running{}
+	}
 	l.running[name] = r
 	go func() {
 		defer close(r.done)

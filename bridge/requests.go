@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -38,13 +39,13 @@ type response struct {
 }
 
 // answer carries out a request and says what became of it.
-func (b *Bridge) answer(r mqttlink.Received) {
+func (b *Bridge) answer(ctx context.Context, r mqttlink.Received) {
 	name := strings.TrimPrefix(r.Topic, requestTopic(b.config.MQTT.Base, ""))
 	var request struct {
 		ID json.RawMessage `json:"id"`
 	}
 	_ = json.Unmarshal(r.Payload, &request) // anything else is a request without an id
-	err := b.carryOut(name, r.Retained)
+	err := b.carryOut(ctx, name, r.Retained)
 	answer := response{ID: request.ID, OK: err == nil}
 	if err != nil {
 		answer.Error = err.Error()
@@ -54,12 +55,12 @@ func (b *Bridge) answer(r mqttlink.Received) {
 	})
 }
 
-func (b *Bridge) carryOut(name string, retained bool) error {
+func (b *Bridge) carryOut(ctx context.Context, name string, retained bool) error {
 	switch {
 	case retained:
 		return fmt.Errorf("the request is retained, so it would be repeated at each connection: publish it without")
 	case name == "reload":
-		return b.reload()
+		return b.reload(ctx)
 	}
 	return fmt.Errorf("unknown request %.40q: there is reload", name)
 }
