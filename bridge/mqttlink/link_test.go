@@ -4,102 +4,18 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/listeners"
-	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// testBroker is a broker that can be stopped and started on its port.
-type testBroker struct {
-	t       *testing.T
-	address string
-	auth    *auth.Ledger
-	server  *mqtt.Server
-
-	mu   sync.Mutex
-	seen []packets.Packet
-	more chan struct{}
-}
-
-func newTestBroker(t *testing.T) *testBroker {
-	t.Helper()
-	b := &testBroker{
-		t: t, address: "127.0.0.1:0", more: make(chan struct{}, 1),
-		auth: &auth.Ledger{Auth: auth.AuthRules{{Allow: true}}},
-	}
-	return b
-}
-
-func (b *testBroker) start() {
-	b.t.Helper()
-	listener, err := net.Listen("tcp", b.address)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.address = listener.Addr().String()
-	b.server = mqtt.New(&mqtt.Options{InlineClient: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	b.must(b.server.AddHook(new(auth.Hook), &auth.Options{Ledger: b.auth}))
-	b.must(b.server.Subscribe("#", 1, func(_ *mqtt.Client, _ packets.Subscription, p packets.Packet) {
-		b.mu.Lock()
-		b.seen = append(b.seen, p)
-		b.mu.Unlock()
-		select {
-		case b.more <- struct{}{}:
-		default:
-		}
-	}))
-	b.must(b.server.AddListener(listeners.NewNet("t", listener)))
-	b.must(b.server.Serve())
-}
-
-func (b *testBroker) must(err error) {
-	b.t.Helper()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func (b *testBroker) stop() { b.must(b.server.Close()) }
-
-// until waits for a message.
-func (b *testBroker) until(topic, payload string) {
-	b.t.Helper()
-	limit := time.After(20 * time.Second)
-	for {
-		b.mu.Lock()
-		for _, p := range b.seen {
-			if p.TopicName == topic && string(p.Payload) == payload {
-				b.mu.Unlock()
-				return
-			}
-		}
-		b.mu.Unlock()
-		select {
-		case <-b.more:
-		case <-limit:
-			b.t.Fatalf("no %s=%s", topic, payload)
-		}
-	}
-}
-
-func (b *testBroker) forget() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.seen = nil
-}
 
 // run starts a link and returns how to end it.
 func run(t *testing.T, l *Link, last func() []Message) (end func()) {
@@ -122,84 +38,82 @@ func run(t *testing.T, l *Link, last func() []Message) (end func()) {
 
 func nothing() []Message { return nil }
 
-func options(b *testBroker) Options {
+func options(b *brokertest.Broker) Options {
 	return Options{
-		URL: "mqtt://" + b.address, ClientID: "test", Log: zerolog.Nop(),
+		URL: b.URL(), ClientID: "test", Log: zerolog.Nop(),
 		Will: Message{Topic: "t/availability", Payload: []byte("offline"), Retain: true},
 	}
 }
 
 func TestALinkPublishesWhatOnConnectSays(t *testing.T) {
-	b := newTestBroker(t)
-	b.start()
-	defer b.stop()
+	b := brokertest.New(t)
+	b.Start()
+	defer b.Stop()
 	l := New(options(b))
 	l.OnConnect(func() { l.Publish(Message{Topic: "t/availability", Payload: []byte("online"), Retain: true}) })
 	end := run(t, l, func() []Message {
 		return []Message{{Topic: "t/availability", Payload: []byte("goodbye"), Retain: true}}
 	})
-	b.until("t/availability", "online")
+	b.UntilIs("t/availability", "online")
 	end()
-	b.until("t/availability", "goodbye")
+	b.UntilIs("t/availability", "goodbye")
 }
 
 func TestAMessageIsToldAcknowledgedOnceTheBrokerHasIt(t *testing.T) {
-	b := newTestBroker(t)
-	b.start()
-	defer b.stop()
+	b := brokertest.New(t)
+	b.Start()
+	defer b.Stop()
 	l := New(options(b))
 	acked := make(chan uint64, 1)
 	l.OnConnect(func() {
 		l.Publish(Message{Topic: "t/a", Payload: []byte("1"), Number: 7, Acked: func(n uint64) { acked <- n }})
 	})
 	run(t, l, nothing)
-	b.until("t/a", "1")
+	b.UntilIs("t/a", "1")
 	if n := <-acked; n != 7 {
 		t.Errorf("told of %d", n)
 	}
 }
 
 func TestALinkSurvivesABrokerThatComesLateAndGoes(t *testing.T) {
-	b := newTestBroker(t)
-	b.start() // to learn a free port
-	b.stop()
+	b := brokertest.New(t)
 	l := New(options(b))
 	n := 0
 	l.OnConnect(func() { n++; l.Publish(Message{Topic: "t/n", Payload: fmt.Append(nil, n)}) })
 	run(t, l, nothing)
 	for i := 1; i <= 3; i++ {
-		b.start()
-		b.until("t/n", fmt.Sprint(i))
-		b.stop()
+		b.Start()
+		b.UntilIs("t/n", fmt.Sprint(i))
+		b.Stop()
 	}
 }
 
 func TestALinkSubscribesAgainAfterEachConnection(t *testing.T) {
-	b := newTestBroker(t)
-	b.start()
+	b := brokertest.New(t)
+	b.Start()
 	l := New(options(b))
 	heard := make(chan Received, 10)
 	l.Subscribe("ask/#", func(r Received) { heard <- r })
 	l.OnConnect(func() { l.Publish(Message{Topic: "t/up", Payload: []byte("1")}) })
 	run(t, l, nothing)
 	for range 2 {
-		b.until("t/up", "1")
-		b.must(b.server.Publish("ask/me", []byte("now"), false, 1))
+		b.UntilIs("t/up", "1")
+		b.Publish("ask/me", "now", false)
 		if r := <-heard; r.Topic != "ask/me" || string(r.Payload) != "now" || r.Retained {
 			t.Errorf("heard %+v", r)
 		}
-		b.stop()
-		b.forget()
-		b.start()
+		b.Stop()
+		b.Forget()
+		b.Start()
 	}
-	b.until("t/up", "1")
-	b.stop()
+	b.UntilIs("t/up", "1")
+	b.Stop()
 }
 
 func TestALinkIsCutWhilePublishingAndNeverHangs(t *testing.T) {
-	b := newTestBroker(t)
-	b.start()
-	defer b.stop()
+	b := brokertest.New(t)
+	b.Start()
+	defer b.Stop()
 	l := New(options(b))
 	l.OnConnect(func() {})
 	run(t, l, nothing)
@@ -216,13 +130,9 @@ func TestALinkIsCutWhilePublishingAndNeverHangs(t *testing.T) {
 		}
 	})
 	for range 10 {
-		b.forget()
-		waitFor(t, func() bool { b.mu.Lock(); defer b.mu.Unlock(); return len(b.seen) > 20 })
-		for _, c := range b.server.Clients.GetAll() {
-			if !c.Net.Inline {
-				c.Stop(io.EOF)
-			}
-		}
+		b.Forget()
+		waitFor(t, func() bool { return len(b.Seen("t/state")) > 20 })
+		b.Cut()
 	}
 	close(stop)
 	producer.Wait()
@@ -239,10 +149,10 @@ func waitFor(t *testing.T, ok func() bool) {
 }
 
 func TestARefusedLoginSaysWhatToDo(t *testing.T) {
-	b := newTestBroker(t)
-	b.auth = &auth.Ledger{Auth: auth.AuthRules{{Username: "a", Password: "b", Allow: true}}}
-	b.start()
-	defer b.stop()
+	b := brokertest.New(t)
+	b.Login.Username, b.Login.Password = "a", "b"
+	b.Start()
+	defer b.Stop()
 	var log syncBuffer
 	o := options(b)
 	o.Log = zerolog.New(&log)
@@ -255,9 +165,9 @@ func TestARefusedLoginSaysWhatToDo(t *testing.T) {
 }
 
 func TestAnAbsentBrokerIsToldOnce(t *testing.T) {
-	b := newTestBroker(t)
-	b.start()
-	b.stop()
+	b := brokertest.New(t)
+	b.Start()
+	b.Stop()
 	var log syncBuffer
 	o := options(b)
 	o.Log = zerolog.New(&log).Level(zerolog.DebugLevel)

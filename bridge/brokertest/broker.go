@@ -1,0 +1,153 @@
+// Package brokertest is an MQTT broker for tests, inside the test's process: it
+// can be stopped and started on its port, and remembers what was published.
+package brokertest
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// patience is how long Until waits for what must come.
+const patience = 30 * time.Second
+
+// Broker is a broker. Login, if set before Start, is the only one that it takes.
+type Broker struct {
+	Login struct{ Username, Password string }
+
+	t       *testing.T
+	address string
+	server  *mqtt.Server
+
+	mu   sync.Mutex
+	seen []Message
+	more chan struct{}
+}
+
+// Message is what was published.
+type Message struct {
+	Topic, Payload string
+	Retain         bool
+}
+
+// New is a broker that is not started, on a port of its own.
+func New(t *testing.T) *Broker {
+	t.Helper()
+	b := &Broker{t: t, address: "127.0.0.1:0", more: make(chan struct{}, 1)}
+	b.Start()
+	b.Stop()
+	return b
+}
+
+// URL is where it listens once it is started.
+func (b *Broker) URL() string { return "mqtt://" + b.address }
+
+// Start starts it, again on the same port.
+func (b *Broker) Start() {
+	b.t.Helper()
+	listener, err := net.Listen("tcp", b.address)
+	b.must(err)
+	b.address = listener.Addr().String()
+	b.server = mqtt.New(&mqtt.Options{InlineClient: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	rule := auth.AuthRule{Allow: true}
+	if b.Login.Username != "" {
+		rule.Username, rule.Password = auth.RString(b.Login.Username), auth.RString(b.Login.Password)
+	}
+	b.must(b.server.AddHook(new(auth.Hook), &auth.Options{Ledger: &auth.Ledger{Auth: auth.AuthRules{rule}}}))
+	// Before anyone can connect, so that nothing is missed.
+	b.must(b.server.Subscribe("#", 1, b.see))
+	b.must(b.server.AddListener(listeners.NewNet("test", listener)))
+	b.must(b.server.Serve())
+}
+
+// Stop stops it; what is retained is gone.
+func (b *Broker) Stop() {
+	b.t.Helper()
+	b.must(b.server.Close())
+}
+
+// Cut cuts every client's connection.
+func (b *Broker) Cut() {
+	for _, c := range b.server.Clients.GetAll() {
+		if !c.Net.Inline {
+			c.Stop(io.EOF)
+		}
+	}
+}
+
+// Publish publishes as a client would.
+func (b *Broker) Publish(topic, payload string, retain bool) {
+	b.t.Helper()
+	b.must(b.server.Publish(topic, []byte(payload), retain, 1))
+}
+
+func (b *Broker) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *Broker) see(_ *mqtt.Client, _ packets.Subscription, p packets.Packet) {
+	b.mu.Lock()
+	b.seen = append(b.seen, Message{p.TopicName, string(p.Payload), p.FixedHeader.Retain})
+	b.mu.Unlock()
+	select {
+	case b.more <- struct{}{}:
+	default:
+	}
+}
+
+// Seen is all that was published since the last Forget, on a topic or, for "",
+// on all.
+func (b *Broker) Seen(topic string) []Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []Message
+	for _, m := range b.seen {
+		if topic == "" || m.Topic == topic {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// Forget forgets what was published.
+func (b *Broker) Forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seen = nil
+}
+
+// Until waits until a message satisfies ok, and returns it.
+func (b *Broker) Until(what string, ok func(Message) bool) Message {
+	b.t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for {
+		for _, m := range b.Seen("") {
+			if ok(m) {
+				return m
+			}
+		}
+		select {
+		case <-b.more:
+		case <-limit.C:
+			b.t.Fatalf("not published within %s: %s", patience, what)
+		}
+	}
+}
+
+// UntilIs waits for a payload on a topic.
+func (b *Broker) UntilIs(topic, payload string) Message {
+	b.t.Helper()
+	return b.Until(topic+" "+payload, func(m Message) bool { return m.Topic == topic && m.Payload == payload })
+}
