@@ -48,6 +48,8 @@ func hintByText(text string) string {
 		return "nothing listens there: is the broker running, are host and port in mqtt.url right?"
 	case strings.Contains(text, "certificate"):
 		return "the TLS certificate was not accepted: check mqtt.ca_file, mqtt.cert_file and mqtt.cert_key_file"
+	case !strings.HasPrefix(text, "connect:"):
+		return "" // it worked before: nothing is to be changed
 	case strings.Contains(text, "EOF"), strings.Contains(text, "reset by peer"):
 		return "the broker closed the connection: is it a TLS port (then mqtts://), or is the same mqtt.client_id in use elsewhere?"
 	}
