@@ -3,6 +3,7 @@
 package brokertest
 
 import (
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -19,9 +20,11 @@ import (
 // patience is how long Until waits for what must come.
 const patience = 30 * time.Second
 
-// Broker is a broker. Login, if set before Start, is the only one that it takes.
+// Broker is a broker. Its exported fields are set before Start.
 type Broker struct {
-	Login struct{ Username, Password string }
+	Login     struct{ Username, Password string } // the only one that it takes; none: anyone
+	TLS       *tls.Config                         // nil: plain
+	WebSocket bool
 
 	t       *testing.T
 	address string
@@ -48,7 +51,15 @@ func New(t *testing.T) *Broker {
 }
 
 // URL is where it listens once it is started.
-func (b *Broker) URL() string { return "mqtt://" + b.address }
+func (b *Broker) URL() string {
+	switch {
+	case b.WebSocket:
+		return "ws://" + b.address
+	case b.TLS != nil:
+		return "mqtts://" + b.address
+	}
+	return "mqtt://" + b.address
+}
 
 // Start starts it, again on the same port.
 func (b *Broker) Start() {
@@ -56,6 +67,9 @@ func (b *Broker) Start() {
 	listener, err := net.Listen("tcp", b.address)
 	b.must(err)
 	b.address = listener.Addr().String()
+	if b.TLS != nil {
+		listener = tls.NewListener(listener, b.TLS)
+	}
 	b.server = mqtt.New(&mqtt.Options{InlineClient: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	rule := auth.AuthRule{Allow: true}
 	if b.Login.Username != "" {
@@ -64,7 +78,12 @@ func (b *Broker) Start() {
 	b.must(b.server.AddHook(new(auth.Hook), &auth.Options{Ledger: &auth.Ledger{Auth: auth.AuthRules{rule}}}))
 	// Before anyone can connect, so that nothing is missed.
 	b.must(b.server.Subscribe("#", 1, b.see))
-	b.must(b.server.AddListener(listeners.NewNet("test", listener)))
+	if b.WebSocket {
+		b.must(listener.Close())
+		b.must(b.server.AddListener(listeners.NewWebsocket(listeners.Config{ID: "test", Address: b.address})))
+	} else {
+		b.must(b.server.AddListener(listeners.NewNet("test", listener)))
+	}
 	b.must(b.server.Serve())
 }
 

@@ -36,11 +36,11 @@ func hint(err error, o Options) string {
 	case errors.Is(err, errNoAnswer):
 		return "check mqtt.url and the network; is it an MQTT port, and with mqtts:// a TLS one?"
 	}
-	return hintByText(err.Error())
+	return hintByText(err.Error(), strings.HasPrefix(o.URL, "mqtts:") || strings.HasPrefix(o.URL, "wss:"))
 }
 
 // hintByText is for what paho and the TLS layer give as text only.
-func hintByText(text string) string {
+func hintByText(text string, secure bool) string {
 	switch {
 	case strings.Contains(text, "first record does not look like a TLS handshake"):
 		return "the port speaks plain MQTT: use mqtt://, or the broker's TLS port"
@@ -50,8 +50,11 @@ func hintByText(text string) string {
 		return "the TLS certificate was not accepted: check mqtt.ca_file, mqtt.cert_file and mqtt.cert_key_file"
 	case !strings.HasPrefix(text, "connect:"):
 		return "" // it worked before: nothing is to be changed
-	case strings.Contains(text, "EOF"), strings.Contains(text, "reset by peer"):
+	case !strings.Contains(text, "EOF") && !strings.Contains(text, "reset by peer"):
+		return ""
+	case secure:
+		return "the broker closed the connection: if the port speaks plain MQTT, use mqtt://; if it wants a certificate of ours, set mqtt.cert_file and mqtt.cert_key_file"
+	default:
 		return "the broker closed the connection: is it a TLS port (then mqtts://), or is the same mqtt.client_id in use elsewhere?"
 	}
-	return ""
 }
