@@ -121,6 +121,7 @@ func (l *lockedBuffer) String() string {
 }
 
 func newGateway(t *testing.T) *gateway {
+	t.Helper()
 	g := &gateway{t: t, dir: t.TempDir(), hangup: make(chan os.Signal, 1)}
 	t.Cleanup(func() {
 		g.stop()
