@@ -210,3 +210,19 @@ func TestDecimalAllocatesNothing(t *testing.T) {
 		t.Errorf("22 digits: %g allocations", n)
 	}
 }
+
+func TestDecimalsAndFloatOfADecimal(t *testing.T) {
+	for _, c := range []struct {
+		d        Decimal
+		decimals int
+		float    float64
+	}{
+		{Decimal{}, 0, 0},
+		{NewDecimal(-12500, -3), 3, -12.5},
+		{NewDecimal(5, 3), 0, 5000},
+	} {
+		if c.d.Decimals() != c.decimals || c.d.Float64() != c.float {
+			t.Errorf("%s: %d decimals, %g", c.d, c.d.Decimals(), c.d.Float64())
+		}
+	}
+}

@@ -200,3 +200,78 @@ func TestParseFrame(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+func TestACloneOutlivesTheReading(t *testing.T) {
+	r := Reading{Channels: []Channel{{Number: 1}}, Values: []Value{{Name: "a", Number: NewDecimal(1, 0)}}}
+	c := r.Clone()
+	r.Channels[0].Number, r.Values[0].Name = 2, "b"
+	r.Values[0].Number = NewDecimal(2, 0)
+	r.Reset()
+	if len(c.Channels) != 1 || c.Channels[0].Number != 1 || len(c.Values) != 1 || c.Values[0].Name != "a" || c.Values[0].Number.String() != "1" {
+		t.Errorf("it became %+v", c)
+	}
+}
+
+func TestStamp(t *testing.T) {
+	wall := time.Date(2026, 1, 31, 23, 59, 0, 0, time.UTC)
+	cet := time.FixedZone("", 3600)
+	for _, c := range []struct {
+		s    Stamp
+		want string
+	}{
+		{Stamp{}, ""},
+		{Stamp{Wall: wall}, "2026-01-31T23:59:00"},
+		{Stamp{Wall: wall, Zoned: true}, "2026-01-31T23:59:00Z"},
+		{Stamp{Wall: wall.In(cet), Zoned: true}, "2026-02-01T00:59:00+01:00"},
+		{Stamp{Wall: wall.Add(120 * time.Millisecond)}, "2026-01-31T23:59:00.12"},
+	} {
+		text, err := c.s.MarshalText()
+		if err != nil || string(text) != c.want || c.s.String() != c.want {
+			t.Errorf("%q, %v; want %q", text, err, c.want)
+		}
+	}
+	zoned := Stamp{Wall: wall, Zoned: true}
+	if !zoned.Equal(Stamp{Wall: wall.In(cet), Zoned: true}) || zoned.Equal(Stamp{Wall: wall}) || zoned.Equal(Stamp{Wall: wall.Add(1), Zoned: true}) {
+		t.Error("the same moment differs, or another does not")
+	}
+}
+
+func TestKindsAreReadAsTheyAreWritten(t *testing.T) {
+	for k, want := range map[Kind]string{Number: "number", Text: "text", Bool: "bool", Moment: "time"} {
+		if k.String() != want || ParseKind(want) != k {
+			t.Errorf("%s is %s", want, k)
+		}
+	}
+	if ParseKind("colour") != Number || Kind(9).String() != "unknown" {
+		t.Error("an unknown kind")
+	}
+}
+
+func TestChecksAreOrderedByWhatTheyVouchFor(t *testing.T) {
+	var got []string
+	for c := CheckNone; c <= CheckTag+1; c++ {
+		got = append(got, c.String())
+	}
+	if diff := cmp.Diff([]string{"none", "parity", "bcc", "sum8", "crc16", "tag", "unknown"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAPayloadIsTheValueInJSON(t *testing.T) {
+	at := Stamp{Wall: time.Date(2026, 1, 31, 23, 59, 0, 0, time.UTC), Zoned: true}
+	for _, c := range []struct {
+		v    Value
+		want string
+	}{
+		{Value{Number: NewDecimal(12300, -3), Unit: "kWh"}, "12.300"},
+		{Value{Kind: Text, Text: `say "day"`}, `"say \"day\""`},
+		{Value{Kind: Bool, Number: NewDecimal(1, 0)}, "true"},
+		{Value{Kind: Bool}, "false"},
+		{Value{Kind: Moment, Moment: at}, `"2026-01-31T23:59:00Z"`},
+		{Value{Kind: Kind(9)}, "null"},
+	} {
+		if got := string(c.v.AppendPayload(nil)); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+	}
+}
