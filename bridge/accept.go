@@ -42,7 +42,7 @@ func (m *meter) take(r *drivers.Reading) (announce bool) {
 // published. m.names holds the names of what it returns.
 func (m *meter) guarded(values []drivers.Value, r *drivers.Reading) []drivers.Value {
 	m.keys.Begin()
-	m.names = m.names[:0]
+	m.names, m.doubtful = m.names[:0], false
 	kept := values[:0]
 	for i := range values {
 		v := &values[i]
@@ -106,6 +106,7 @@ func (m *meter) medium(channel uint8) string {
 func (m *meter) plausible(key string, v *drivers.Value, r *drivers.Reading) bool {
 	verdict := m.guard.Judge(key, v, r.Check, r.Received)
 	if verdict.Reason != plausible.Fine {
+		m.doubtful = true
 		m.holdBack(key, v, verdict.Reason)
 		return false
 	}

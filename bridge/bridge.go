@@ -19,6 +19,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
 	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
 // Options are what the gateway is told besides its configuration.
@@ -139,9 +140,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	var broker errgroup.Group
 	broker.Go(func() error { return b.link.Run(linkCtx, b.lastWords) })
 
-	for _, m := range b.everyMeter() {
-		b.startMeter(ctx, m)
-	}
+	b.startLines(ctx, b.everyMeter())
 	var keepers errgroup.Group
 	keepers.Go(func() error { b.keepHouse(ctx); return nil })
 	keepers.Go(func() error { b.keepDraining(ctx); return nil })
@@ -155,18 +154,43 @@ func (b *Bridge) Run(ctx context.Context) error {
 	return err
 }
 
-// startMeter reads a meter until its line is stopped or ctx ends.
-func (b *Bridge) startMeter(ctx context.Context, m *meter) {
-	m.journal, m.acked = b.journal, b.journal.Acked
-	l := line{
-		meter: m, observe: b.options.Observe, log: m.log,
-		zones: drivers.Zones{Meter: m.config.Timezone, Host: time.Local},
+// startLines reads meters until their lines are stopped or ctx ends: one line a
+// port.
+func (b *Bridge) startLines(ctx context.Context, meters []*meter) {
+	var order []string
+	byPort := map[string][]*meter{}
+	for _, m := range meters {
+		m.journal, m.acked = b.journal, b.journal.Acked
+		key := m.lineKey()
+		if byPort[key] == nil {
+			order = append(order, key)
+		}
+		byPort[key] = append(byPort[key], m)
 	}
-	b.lines.start(ctx, m.config.Name, func(ctx context.Context) {
+	for _, key := range order {
+		b.startLine(ctx, key, newLine(byPort[key], zonesOf, b.options.Observe))
+	}
+}
+
+func (b *Bridge) startLine(ctx context.Context, key string, l *line) {
+	b.lines.start(ctx, key, func(ctx context.Context) {
 		if err := l.run(ctx); err != nil {
-			m.log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("the meter cannot be read")
+			l.log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("the line cannot be used")
 		}
 	})
+}
+
+// lineKey tells lines apart: by their ports, but each meter replays a recording
+// for itself.
+func (m *meter) lineKey() string {
+	if m.config.Port.Scheme == transport.Replay {
+		return "replay " + m.config.Name
+	}
+	return m.config.Port.Key()
+}
+
+func zonesOf(m *meter) drivers.Zones {
+	return drivers.Zones{Meter: m.config.Timezone, Host: time.Local}
 }
 
 // everyMeter is a copy of the list, for it may change while one works on it.

@@ -172,18 +172,25 @@ func sameMeter(a, b config.Meter) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// exchange stops the meters that go or change, and starts the fresh ones.
+// exchange stops the lines of meters that go or change, and starts those of the
+// fresh ones. A meter that has not changed is disturbed only if it shares its
+// line with one that has.
 func (b *Bridge) exchange(ctx context.Context, old, next, fresh []*meter) {
-	for _, m := range old {
-		if !slices.Contains(next, m) {
-			b.lines.stop(m.config.Name)
-		}
+	touched := map[string]bool{}
+	for _, m := range fresh {
+		touched[m.lineKey()] = true
 	}
 	gone := map[string][]string{}
 	for _, m := range old {
+		if !slices.Contains(next, m) {
+			touched[m.lineKey()] = true
+		}
 		if !slices.ContainsFunc(next, func(n *meter) bool { return n.config.Name == m.config.Name }) {
 			gone[m.config.Name] = retainedOf(m.topics, m.memory().Quantities)
 		}
+	}
+	for key := range touched {
+		b.lines.stop(key)
 	}
 	b.mu.Lock()
 	b.meters = next
@@ -192,8 +199,8 @@ func (b *Bridge) exchange(ctx context.Context, old, next, fresh []*meter) {
 		delete(b.past, m.config.Name)
 	}
 	b.mu.Unlock()
+	b.startLines(ctx, slices.DeleteFunc(slices.Clone(next), func(m *meter) bool { return !touched[m.lineKey()] }))
 	for _, m := range fresh {
-		b.startMeter(ctx, m)
 		m.introduce(time.Now())
 	}
 	b.sweep()

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -14,56 +15,120 @@ import (
 // person is told what to look at.
 const unheard = 60 * time.Second
 
-// line feeds one pushing meter from its port.
+// line serves the meters of one port: those that speak unasked all hear every
+// byte, those that are asked take turns.
 type line struct {
-	meter   *meter
-	zones   drivers.Zones
+	meters  []*meter
+	asked   []*asked // the same meters, if they are asked
+	zones   func(*meter) drivers.Zones
 	observe func(meter string, r *drivers.Reading)
 	log     zerolog.Logger
 
 	supervisor transport.Supervisor
 }
 
-// run keeps the line open and read until ctx ends.
+// newLine makes the line of meters that name the same port.
+func newLine(meters []*meter, zones func(*meter) drivers.Zones, observe func(string, *drivers.Reading)) *line {
+	l := &line{meters: meters, zones: zones, observe: observe, log: meters[0].log}
+	if meters[0].config.Driver.Push() {
+		return l
+	}
+	now := time.Now()
+	for _, m := range meters {
+		l.asked = append(l.asked, &asked{meter: m, zones: zones(m), turn: now, due: now})
+	}
+	return l
+}
+
+// run keeps the line open and its meters read until ctx ends.
 func (l *line) run(ctx context.Context) error {
 	l.supervisor = transport.Supervisor{
-		Port:  l.meter.config.Port,
-		Log:   l.log,
-		State: func(s transport.State, _ error) { l.meter.setLine(s, time.Now()) },
+		Port: l.meters[0].config.Port,
+		Log:  l.log,
+		State: func(s transport.State, _ error) {
+			for _, m := range l.meters {
+				m.setLine(s, time.Now())
+			}
+		},
+	}
+	if len(l.asked) > 0 {
+		return l.supervisor.Run(ctx, l.poll)
 	}
 	return l.supervisor.Run(ctx, l.listen)
 }
 
 // listen decodes an open line until it fails. A line that was opened again gets
-// a new decoder: what the old one half had is gone.
+// new decoders: what the old ones half had is gone.
 func (l *line) listen(ctx context.Context, open drivers.Line) error {
-	driver := l.meter.config.Driver
-	decoder, err := driver.NewDecoder(l.meter.config.Options, l.zones)
+	ears, err := l.newEars()
 	if err != nil {
 		return err
 	}
+	driver := l.meters[0].config.Driver
 	watch := watch{since: time.Now(), log: l.log, hint: driver.Hint}
 	listener := drivers.Listener{
-		Line: open, Decoder: decoder, Gap: driver.Gap, Quiet: driver.Quiet,
+		Line: open, Decoder: ears, Gap: driver.Gap, Quiet: driver.Quiet,
 		Reading: func(r *drivers.Reading) error {
 			watch.heard = true
 			l.supervisor.Healthy()
-			l.accept(r)
+			l.accept(l.meters[ears.at], r)
 			return nil
 		},
-		Lost:  func(e *drivers.FrameError) { l.meter.refuse(e, time.Now()) },
+		Lost:  func(e *drivers.FrameError) { l.meters[ears.at].refuse(e, time.Now()) },
 		Bytes: watch.bytes,
 	}
 	return listener.Run(ctx)
 }
 
-// accept hands a reading to the meter. The observer sees it first: the bridge
+// accept hands a reading to its meter. The observer sees it first: the bridge
 // may add to it.
-func (l *line) accept(r *drivers.Reading) {
+func (l *line) accept(m *meter, r *drivers.Reading) {
 	if l.observe != nil {
-		l.observe(l.meter.config.Name, r)
+		l.observe(m.config.Name, r)
 	}
-	l.meter.accept(r)
+	m.accept(r)
+}
+
+// ears are the decoders of all meters that listen on a line.
+type ears struct {
+	decoders []drivers.Decoder
+	at       int // whose reading or loss Next gave last
+}
+
+func (l *line) newEars() (*ears, error) {
+	e := &ears{}
+	for _, m := range l.meters {
+		d, err := m.config.Driver.NewDecoder(m.config.Options, l.zones(m))
+		if err != nil {
+			return nil, err
+		}
+		e.decoders = append(e.decoders, d)
+	}
+	return e, nil
+}
+
+// Feed lets every decoder hear the bytes.
+func (e *ears) Feed(p []byte) {
+	for _, d := range e.decoders {
+		d.Feed(p)
+	}
+}
+
+// Next is what any of the decoders found.
+func (e *ears) Next(r *drivers.Reading) error {
+	for e.at = range e.decoders {
+		if err := e.decoders[e.at].Next(r); !errors.Is(err, drivers.ErrMore) {
+			return err
+		}
+	}
+	return drivers.ErrMore
+}
+
+// Gap tells every decoder that the line fell silent.
+func (e *ears) Gap() {
+	for _, d := range e.decoders {
+		d.Gap()
+	}
 }
 
 // watch tells once of a line on which bytes arrive and no telegram.

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// lines are the goroutines that read meters, by the meter's name. One can be
-// stopped while the others go on.
+// lines are the goroutines that read meters, one a port. One can be stopped while
+// the others go on.
 type lines struct {
 	mu      sync.Mutex
 	running map[string]*running
@@ -18,7 +18,7 @@ type running struct {
 }
 
 // start runs read until the line is stopped or ctx ends.
-func (l *lines) start(ctx context.Context, name string, read func(context.Context)) {
+func (l *lines) start(ctx context.Context, key string, read func(context.Context)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
@@ -26,7 +26,7 @@ func (l *lines) start(ctx context.Context, name string, read func(context.Contex
 	if l.running == nil {
 		l.running = map[string]*running{}
 	}
-	l.running[name] = r
+	l.running[key] = r
 	go func() {
 		defer close(r.done)
 		defer cancel()
@@ -35,10 +35,10 @@ func (l *lines) start(ctx context.Context, name string, read func(context.Contex
 }
 
 // stop ends a line and waits until its port is free.
-func (l *lines) stop(name string) {
+func (l *lines) stop(key string) {
 	l.mu.Lock()
-	r := l.running[name]
-	delete(l.running, name)
+	r := l.running[key]
+	delete(l.running, key)
 	l.mu.Unlock()
 	if r == nil {
 		return

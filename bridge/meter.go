@@ -83,6 +83,8 @@ type meter struct {
 	learned   bool          // something was learned since it was saved
 	drift     time.Duration // of the meter's clock, ahead of ours
 	clockOff  bool
+	roundTrip time.Duration // of the last exchange, of a meter that is asked
+	doubtful  bool          // a total of the last reading was held back
 }
 
 // counts are what the diagnostic topic tells.
@@ -308,17 +310,19 @@ func (m *meter) retained() bool {
 
 // diagnostic is the payload of BASE/METER/diagnostic.
 type diagnostic struct {
-	Line     string `json:"line"`
-	Good     uint64 `json:"good"`
-	Refused  uint64 `json:"refused"`
-	HeldBack uint64 `json:"held_back"`
-	Clock    int64  `json:"clock_offset,omitempty"` // seconds that the meter's clock is ahead
-	Last     string `json:"last,omitempty"`
+	Line      string  `json:"line"`
+	Good      uint64  `json:"good"`
+	Refused   uint64  `json:"refused"`
+	HeldBack  uint64  `json:"held_back"`
+	RoundTrip float64 `json:"round_trip,omitempty"`   // seconds
+	Clock     int64   `json:"clock_offset,omitempty"` // seconds that the meter's clock is ahead
+	Last      string  `json:"last,omitempty"`
 }
 
 func (m *meter) publishDiagnostic(now time.Time) {
 	m.counted = now
-	d := diagnostic{Line: string(m.line), Good: m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second)}
+	d := diagnostic{Line: string(m.line), Good: m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
+		RoundTrip: m.roundTrip.Round(time.Millisecond).Seconds()}
 	if m.pace.seen() {
 		d.Last = m.pace.last.UTC().Format(time.RFC3339)
 	}

@@ -19,8 +19,16 @@ type Driver struct {
 	// dead and opened again.
 	Quiet time.Duration
 
+	// Every is how often a meter is asked whose configuration does not say; 0:
+	// each minute. Meters that live on a battery are asked seldom.
+	Every time.Duration
+
 	// Hint is what to look at when bytes arrive and no telegram is among them.
 	Hint string
+
+	// Caution is what a configuration gives up, in a sentence that is said once
+	// when the meter starts; "", as nil Caution: nothing.
+	Caution func(Config) string
 
 	NewConfig  func() Config                                                   // a pointer to defaults; its koanf tags are the keys
 	NewDecoder func(Config, Zones) (Decoder, error)                            // captured bytes in, readings out; every protocol has one

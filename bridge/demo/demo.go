@@ -1,5 +1,5 @@
 // Package demo runs the whole gateway without hardware: a broker inside the
-// program, one simulated meter a protocol on a real line, the gateway in
+// program, simulated meters of each protocol on real lines, the gateway in
 // between. The meters are simulated; what reads them is what serves real ones.
 package demo
 
@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -85,26 +86,52 @@ func start(ctx context.Context, listen string) (*broker, error) {
 	return startBroker(ctx, "127.0.0.1:0")
 }
 
-// meters starts one simulated meter a protocol, and returns the configuration
+// meters starts simulated meters of each protocol, and returns the configuration
 // that reads them, as a person would write it.
 func meters(ctx context.Context, group *errgroup.Group, dir string) (string, error) {
 	var text strings.Builder
 	for _, driver := range sim.Drivers() {
-		meter, err := sim.New(driver, sim.Options{})
-		if err != nil {
-			return "", err
+		for _, model := range shown(driver) {
+			table, err := meter(ctx, group, dir, driver, model)
+			if err != nil {
+				return "", err
+			}
+			text.WriteString(table)
 		}
-		name := strings.ReplaceAll(driver, "-", "_")
-		path := filepath.Join(dir, name)
-		listener, err := sim.Listen(ctx, "pty:"+path)
-		if err != nil {
-			return "", err
-		}
-		group.Go(func() error { return errors.Join(listener.Serve(ctx, meter.Serve), listener.Close()) })
-		fmt.Fprintf(&text, "[[meter]]\nname = %q\nlabel = %q\ndriver = %q\nport = %q\n\n",
-			name, "Demo "+driver, driver, path)
 	}
 	return text.String(), nil
+}
+
+// shown are the models of a driver's meters that the demo shows; of a driver
+// without models its one meter.
+func shown(driver string) []sim.Model {
+	models := sim.Models(driver)
+	if len(models) == 0 {
+		return []sim.Model{{}}
+	}
+	return slices.DeleteFunc(slices.Clone(models), func(m sim.Model) bool { return !m.Shown })
+}
+
+// meter starts one simulated meter on a line of its own, and returns its table in
+// the configuration.
+func meter(ctx context.Context, group *errgroup.Group, dir, driver string, model sim.Model) (string, error) {
+	simulated, err := sim.New(driver, sim.Options{Model: model.Name})
+	if err != nil {
+		return "", err
+	}
+	title := strings.TrimSpace(driver + " " + model.Name)
+	name := strings.NewReplacer("-", "_", " ", "_").Replace(title)
+	path := filepath.Join(dir, name)
+	listener, err := sim.Listen(ctx, "pty:"+path)
+	if err != nil {
+		return "", err
+	}
+	group.Go(func() error { return errors.Join(listener.Serve(ctx, simulated.Serve), listener.Close()) })
+	table := fmt.Sprintf("[[meter]]\nname = %q\nlabel = %q\ndriver = %q\nport = %q\n", name, "Demo "+title, driver, path)
+	if model.Ciphered {
+		table += fmt.Sprintf("key = %q\nauth_key = %q\n", sim.ExampleKey, sim.ExampleAuthKey)
+	}
+	return table + "\n", nil
 }
 
 // configure writes and loads a configuration file, so that the demo goes the way

@@ -1,0 +1,222 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+)
+
+const (
+	// usualEvery is how often a meter is asked that nobody has said it of.
+	usualEvery = time.Minute
+	// askAgain is when a meter is asked once more whose total waits for a second
+	// telegram's word.
+	askAgain = 5 * time.Second
+	// longestAsk bounds one exchange, whatever its driver thinks of time: a meter
+	// that never ends must not keep the others of its line waiting for ever.
+	longestAsk = 10 * time.Minute
+	// leaveTime is how long taking leave of a meter may take.
+	leaveTime = 5 * time.Second
+)
+
+// asked is a meter that is read by asking, on a line that it may share.
+type asked struct {
+	meter   *meter
+	zones   drivers.Zones
+	session drivers.Session // nil: none is open
+	turn    time.Time       // its next one by its interval
+	due     time.Time       // when it is asked: at its turn, or before
+	silent  bool // it was told that it does not answer
+	locked  bool // it refused our password: it is not asked again
+	reading drivers.Reading
+}
+
+// every is the time between two readings.
+func (a *asked) every() time.Duration {
+	return cmp.Or(a.meter.config.Every, a.meter.config.Driver.Every, usualEvery)
+}
+
+// poll asks the meters of an open line in turns until the line fails: whose turn
+// came first is asked first, so that a slow or dead one costs each of the others
+// one turn at most.
+func (l *line) poll(ctx context.Context, open drivers.Line) error {
+	defer l.takeLeave()
+	for {
+		a := l.nextAsked()
+		if a == nil || !sleepUntil(ctx, a.due) {
+			<-ctx.Done()
+			return nil
+		}
+		err := l.ask(ctx, open, a)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if lineFailed(err) {
+			return err
+		}
+		l.plan(a, err)
+	}
+}
+
+// nextAsked is the meter whose turn comes first; nil if none is asked any more.
+func (l *line) nextAsked() *asked {
+	var first *asked
+	for _, a := range l.asked {
+		if !a.locked && (first == nil || a.due.Before(first.due)) {
+			first = a
+		}
+	}
+	return first
+}
+
+// sleepUntil waits for a moment; false: ctx ended.
+func sleepUntil(ctx context.Context, due time.Time) bool {
+	t := time.NewTimer(time.Until(due))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// ask reads one meter, with a new session if there is none.
+func (l *line) ask(ctx context.Context, open drivers.Line, a *asked) error {
+	ctx, cancel := context.WithTimeout(ctx, longestAsk)
+	defer cancel()
+	began := time.Now()
+	if a.session == nil {
+		c := a.meter.config
+		session, err := c.Driver.Dial(ctx, open, c.Options, a.zones)
+		if err != nil {
+			return err
+		}
+		a.session = session
+		a.meter.described(session.Describe())
+	}
+	a.reading.Reset()
+	if err := a.session.Read(ctx, nil, &a.reading); err != nil {
+		return err
+	}
+	a.reading.Received = time.Now()
+	a.meter.setRoundTrip(a.reading.Received.Sub(began))
+	l.supervisor.Healthy()
+	l.accept(a.meter, &a.reading)
+	return nil
+}
+
+// lineFailed says whether an error is the line's rather than the meter's.
+func lineFailed(err error) bool {
+	if err == nil {
+		return false
+	}
+	for _, mine := range []error{
+		drivers.ErrTimeout, drivers.ErrRefused, drivers.ErrAuth, drivers.ErrChecksum,
+		drivers.ErrShort, drivers.ErrLong, drivers.ErrSyntax, drivers.ErrValue, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, mine) {
+			return errors.Is(err, io.EOF)
+		}
+	}
+	return true
+}
+
+// plan says when the meter is asked next. After a failure the session is begun
+// anew, a round later.
+func (l *line) plan(a *asked, err error) {
+	now := time.Now()
+	if every := a.every(); !now.Before(a.turn) {
+		a.turn = a.turn.Add(every)
+		if a.turn.Before(now) {
+			a.turn = now.Add(every) // turns that were missed are not made up for
+		}
+	}
+	a.due = a.turn
+	if err == nil {
+		if a.silent {
+			a.silent = false
+			a.meter.log.Info().Msg("the meter answers again")
+		}
+		if again := now.Add(askAgain); a.meter.doubts() && again.Before(a.due) {
+			a.due = again
+		}
+		return
+	}
+	l.leave(a)
+	a.meter.fail(err, now)
+	a.locked = errors.Is(err, drivers.ErrAuth)
+	if a.silent && !a.locked {
+		return
+	}
+	a.silent = true
+	a.meter.log.Warn().Err(err).Str("hint", cmp.Or(drivers.Hint(err), a.hint())).Msg("the meter cannot be read")
+}
+
+// hint is what to look at when a meter does not answer.
+func (a *asked) hint() string {
+	if a.locked {
+		return "it is not asked again until the configuration is reloaded, for meters lock after wrong passwords"
+	}
+	return a.meter.config.Driver.Hint
+}
+
+// leave ends a meter's session.
+func (l *line) leave(a *asked) {
+	if a.session == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	if err := a.session.Close(ctx); err != nil {
+		a.meter.log.Debug().Err(err).Msg("session not ended in good order")
+	}
+	a.session = nil
+}
+
+func (l *line) takeLeave() {
+	for _, a := range l.asked {
+		l.leave(a)
+	}
+}
+
+// described notes what a session promises: quantities are known before their
+// first value.
+func (m *meter) described(id drivers.Identity, quantities []drivers.Quantity, _ []drivers.Parameter) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.identity = merge(m.identity, id)
+	for _, q := range quantities {
+		if !m.excluded(q.Key) {
+			m.picture.expect(q)
+		}
+	}
+}
+
+func (m *meter) setRoundTrip(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.roundTrip = d
+}
+
+// doubts says whether a total waits for a second telegram's word.
+func (m *meter) doubts() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.doubtful
+}
+
+// fail counts an answer that was of no use.
+func (m *meter) fail(err error, now time.Time) {
+	if lost, ok := errors.AsType[*drivers.FrameError](err); ok {
+		m.refuse(lost, now)
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counts.refused++
+}
