@@ -30,8 +30,8 @@ type asked struct {
 	session drivers.Session // nil: none is open
 	turn    time.Time       // its next one by its interval
 	due     time.Time       // when it is asked: at its turn, or before
-	silent  bool // it was told that it does not answer
-	locked  bool // it refused our password: it is not asked again
+	silent  bool            // it was told that it does not answer
+	locked  bool            // it refused our password: it is not asked again
 	reading drivers.Reading
 }
 
