@@ -227,8 +227,8 @@ func demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch it work without a meter: simulated meters, a broker inside, a live table",
-		Long: `Starts an MQTT broker inside the program and one simulated meter a protocol on a
-real line each, and runs the gateway between them: the same code that serves a
+		Long: `Starts an MQTT broker inside the program and simulated meters of each protocol on
+real lines, and runs the gateway between them: the same code that serves a
 real meter. On a terminal it shows a live table, else readings as decode prints
 them.`,
 		Example: `  meter2mqtt demo
@@ -362,9 +362,10 @@ func (p *printer) print(r *drivers.Reading) error {
 
 func simulateCommand() *cobra.Command {
 	var (
-		driver, listen string
-		faults         []string
-		period         time.Duration
+		driver, listen, model string
+		key, authKey          string
+		faults                []string
+		period                time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "simulate --driver NAME --listen ADDRESS",
@@ -372,13 +373,18 @@ func simulateCommand() *cobra.Command {
 		Long: `Simulates a meter on a TCP port or a pseudo terminal. The first line on stdout
 says where: {"listening":"tcp://..."} or {"pty":"..."}.
 
+Models, one of them given with --model:
+` + modelHelp() + `
 Faults, each given with --fault:
 ` + faultHelp(),
 		Example: `  meter2mqtt simulate --driver p1 --listen tcp://127.0.0.1:0
+  meter2mqtt simulate --driver hdlc --model austria
   meter2mqtt simulate --driver p1 --listen pty:/tmp/meter --fault bad-crc`,
 		Args: cobra.NoArgs,
 		RunE: working(func(cmd *cobra.Command, _ []string) error {
-			meter, err := sim.New(driver, sim.Options{Period: period, Faults: faults})
+			meter, err := sim.New(driver, sim.Options{
+				Period: period, Faults: faults, Model: model, Key: drivers.NewSecret(key), AuthKey: drivers.NewSecret(authKey),
+			})
 			if err != nil {
 				return usage{err}
 			}
@@ -395,6 +401,9 @@ Faults, each given with --fault:
 	cmd.Flags().StringVar(&driver, "driver", "p1", "one of "+driverNames())
 	cmd.Flags().StringVar(&listen, "listen", "tcp://127.0.0.1:0", "tcp://host:port or pty:PATH")
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "a fault to show, may be given several times")
+	cmd.Flags().StringVar(&model, "model", "", "which of the driver's meters (default: the first)")
+	cmd.Flags().StringVar(&key, "key", sim.ExampleKey, "encryption key of a meter that ciphers")
+	cmd.Flags().StringVar(&authKey, "auth-key", sim.ExampleAuthKey, "authentication key of a meter that ciphers")
 	cmd.Flags().DurationVar(&period, "period", 0, "time between two telegrams (default: the meter's own)")
 	return cmd
 }
@@ -407,6 +416,17 @@ func printListening(out io.Writer, address string) error {
 		where = map[string]string{"pty": path}
 	}
 	return json.NewEncoder(out).Encode(where)
+}
+
+// modelHelp lists the models of the drivers that have several.
+func modelHelp() string {
+	var b strings.Builder
+	for _, driver := range sim.Drivers() {
+		for _, m := range sim.Models(driver) {
+			fmt.Fprintf(&b, "  %s: %-12s %s\n", driver, m.Name, m.Doc)
+		}
+	}
+	return b.String()
 }
 
 // faultHelp lists the faults of every simulated meter.

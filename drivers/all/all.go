@@ -4,12 +4,14 @@ package all
 
 import (
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/hdlc"
 	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
 )
 
 // Drivers are all protocols, in the order in which help shows them.
 var Drivers = []drivers.Driver{
 	p1.Driver,
+	hdlc.Driver,
 }
 
 // ByName is the driver with that name, as configured: "p1".

@@ -25,14 +25,14 @@ type Config struct {
 	// known meter has it.
 	Stuffing bool `koanf:"stuffing"`
 	// Layout names the positions of a push list without codes, from the first
-	// on, with commas between: an OBIS code and what one step of its number is
-	// worth, as in "1-0:1.7.0 W, -, 1-0:32.7.0 0.1 V". A position named - is left
-	// out. It is used for lists with just that many elements.
-	Layout string `koanf:"layout"`
+	// on: an OBIS code and what one step of its number is worth, as in
+	// ["1-0:1.7.0 W", "-", "1-0:32.7.0 0.1 V"]. A position named - is left out. It
+	// is used for lists with just that many elements.
+	Layout []string `koanf:"layout"`
 	// Scale says what one step of a number is worth where a list with codes does
-	// not, with commas between: "1.8.0 Wh, 31.7.0 0.001 A". It wins over what is
-	// known of the maker. The channel (value group B) does not count.
-	Scale string `koanf:"scale"`
+	// not: ["1.8.0 Wh", "31.7.0 0.001 A"]. It wins over what is known of the maker.
+	// The channel (value group B) does not count.
+	Scale []string `koanf:"scale"`
 }
 
 // The values of Config.Clock.
@@ -89,12 +89,9 @@ type position struct {
 var one = drivers.NewDecimal(1, 0)
 
 // parsePositions reads Config.Layout.
-func parsePositions(s string) ([]position, error) {
-	if strings.TrimSpace(s) == "" {
-		return nil, nil
-	}
+func parsePositions(texts []string) ([]position, error) {
 	var all []position
-	for i, text := range strings.Split(s, ",") {
+	for i, text := range texts {
 		p, err := parsePosition(text)
 		if err != nil {
 			return nil, fmt.Errorf("layout: position %d: %w", i+1, err)
@@ -105,12 +102,9 @@ func parsePositions(s string) ([]position, error) {
 }
 
 // parseScales reads Config.Scale.
-func parseScales(s string) (map[obis.Code]position, error) {
+func parseScales(texts []string) (map[obis.Code]position, error) {
 	all := map[obis.Code]position{}
-	if strings.TrimSpace(s) == "" {
-		return all, nil
-	}
-	for _, text := range strings.Split(s, ",") {
+	for _, text := range texts {
 		p, err := parsePosition(text)
 		if err == nil && !p.scaled {
 			err = fmt.Errorf("%q: a unit is missing, as in 1.8.0 Wh", strings.TrimSpace(text))

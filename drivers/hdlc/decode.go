@@ -161,7 +161,7 @@ func (d *Decoder) notification(r *drivers.Reading, apdu []byte, s dlms.Security,
 	return nil
 }
 
-var errNothing = drivers.WithHint(errors.New("no element of it is known"), `name its elements by position, as in layout = "1-0:1.7.0 W, 1-0:1.8.0 Wh"`)
+var errNothing = drivers.WithHint(errors.New("no element of it is known"), `name its elements by position, as in layout = ["1-0:1.7.0 W", "1-0:1.8.0 Wh"]`)
 
 // known is what the catalogue and the configuration say about a code.
 type known struct {

@@ -33,7 +33,7 @@ var (
 	// Kamstrup OMNIPOWER, corpus *kamstrup*: energy in 10 Wh, current and power
 	// factors in 0.01, voltage in V. Firmware of 2025 sends voltages in 0.01 V
 	// (dlms-amsreader-frames-kamstrup-bornholm-clear-1). Standard time all year.
-	// Owners of Swedish ones report energy in Wh: scale = "1.8.0 Wh, 2.8.0 Wh".
+	// Owners of Swedish ones report energy in Wh: scale = ["1.8.0 Wh", "2.8.0 Wh"].
 	kamstrup = maker{name: "KAM", known: true, energy: 1, current: -2, factor: -2, finerAbove: 1000, clock: standardRule}
 	// Aidon gives scalers and units. Norway's clock says deviation 0 and means
 	// standard time (dlms-amsreader-aidon-gh1119-1).

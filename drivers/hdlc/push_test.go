@@ -52,7 +52,10 @@ const noTime = "0F 40000000 00 "
 func defaults() *Config { return Driver.NewConfig().(*Config) }
 
 func TestPushLists(t *testing.T) {
-	for _, tt := range []struct{ name, header, body, layout, scale, want string }{
+	for _, tt := range []struct {
+		name, header, body, want string
+		layout, scale            []string
+	}{
 		{
 			name: "pairs with a value that is null", header: noTime,
 			body: "02 06 0A 0E 4B616D73747275705F5630303031 09 06 0101010700FF 00 09 06 0101020700FF 06 00000005 00",
@@ -78,7 +81,7 @@ func TestPushLists(t *testing.T) {
 			want: "1-0:1.7.0 100 W\n",
 		},
 		{
-			name: "scale in the configuration", header: noTime, scale: "32.7.0 0.1 V, 1.7.0 0.01 kW",
+			name: "scale in the configuration", header: noTime, scale: []string{"32.7.0 0.1 V", "1.7.0 0.01 kW"},
 			body: "02 06 09 06 0100010700FF 06 00000064 09 06 0100200700FF 12 0902 09 06 01001F0700FF 12 0031",
 			want: "1-0:1.7.0 1000 W\n1-0:32.7.0 230.6 V\n",
 		},
@@ -88,7 +91,7 @@ func TestPushLists(t *testing.T) {
 			want: "item-0 1\nitem-1 \"hi\"\nitem-3 \"101\"\n",
 		},
 		{
-			name: "a list whose positions are configured", header: noTime, layout: "1-0:1.8.0 10 Wh, 0-0:96.1.0, -, 1-0:13.7.0 0.001 1",
+			name: "a list whose positions are configured", header: noTime, layout: []string{"1-0:1.8.0 10 Wh", "0-0:96.1.0", "-", "1-0:13.7.0 0.001 1"},
 			body: "02 04 06 00000001 0A 02 6869 06 00000007 12 03E7",
 			want: "1-0:1.8.0 0.010 kWh\n0-0:96.1.0 \"hi\"\n1-0:13.7.0 0.999\n",
 		},
@@ -224,11 +227,11 @@ func TestConfig(t *testing.T) {
 		{"defaults", *defaults(), nil},
 		{"none", Config{Key: drivers.NewSecret(benchKey), AuthKey: drivers.NewSecret("none")}, nil},
 		{"all wrong at once", Config{
-			Key: drivers.NewSecret("123"), AuthKey: drivers.NewSecret("0x1234"), Clock: "cet", Layout: "1.8.0 furlong", Scale: "1.8.0",
+			Key: drivers.NewSecret("123"), AuthKey: drivers.NewSecret("0x1234"), Clock: "cet", Layout: []string{"1.8.0 furlong"}, Scale: []string{"1.8.0"},
 		}, []string{"key: 3 hexadecimal digits", "auth_key: 4 hexadecimal digits", "clock:", "layout: position 1: unit", "scale:"}},
-		{"layout that is no code", Config{Layout: "1.8.0, power W"}, []string{"layout: position 2: not an OBIS code"}},
-		{"factor that is none", Config{Scale: "1.8.0 ten Wh"}, []string{`scale: factor "ten"`}},
-		{"too many words", Config{Scale: "1.8.0 1 Wh !"}, []string{"scale:"}},
+		{"layout that is no code", Config{Layout: []string{"1.8.0", "power W"}}, []string{"layout: position 2: not an OBIS code"}},
+		{"factor that is none", Config{Scale: []string{"1.8.0 ten Wh"}}, []string{`scale: factor "ten"`}},
+		{"too many words", Config{Scale: []string{"1.8.0 1 Wh !"}}, []string{"scale:"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.c.Validate()

@@ -19,7 +19,20 @@ type Options struct {
 	Period time.Duration    // between telegrams; 0: as the meter's standard says
 	Seed   uint64           // of its randomness: the same seed and clock give the same telegrams
 	Faults []string         // NAME or NAME=N, as Faults lists them
+	Model  string           // as Models lists them; "": the first
 	Clock  func() time.Time // nil: time.Now
+
+	// Key and AuthKey are those of a meter that ciphers; zero: ExampleKey,
+	// ExampleAuthKey.
+	Key, AuthKey drivers.Secret
+}
+
+// Model is one of several meters that the same driver reads.
+type Model struct {
+	Name     string
+	Doc      string // one sentence for --help
+	Ciphered bool   // what it sends takes Key and AuthKey to read
+	Shown    bool   // in the demo
 }
 
 // Simulator is one simulated meter. Several lines may be served at a time: they
@@ -39,6 +52,7 @@ func (s *Simulator) Serve(ctx context.Context, line io.ReadWriter) error { retur
 type simulated struct {
 	driver string
 	faults []Fault
+	models []Model // empty: there is just one
 	make   func(Options) (*Simulator, error)
 }
 
@@ -46,6 +60,7 @@ type simulated struct {
 func all() []simulated {
 	return []simulated{
 		{driver: "p1", faults: dsmrFaults, make: newDSMR},
+		{driver: "hdlc", faults: hanFaults, models: hanModelNames(), make: newHANPort},
 	}
 }
 
@@ -58,16 +73,49 @@ func Drivers() []string {
 	return names
 }
 
+// Models are the meters that can be simulated for a driver, the usual one first;
+// none: there is just one.
+func Models(driver string) []Model {
+	for _, s := range all() {
+		if s.driver == driver {
+			return s.models
+		}
+	}
+	return nil
+}
+
 // New is a simulated meter for a driver.
 func New(driver string, o Options) (*Simulator, error) {
 	for _, s := range all() {
-		if s.driver == driver {
-			return s.make(o.withDefaults())
+		if s.driver != driver {
+			continue
 		}
+		if err := checkModel(driver, o.Model, s.models); err != nil {
+			return nil, err
+		}
+		return s.make(o.withDefaults())
 	}
 	return nil, drivers.WithHint(
 		fmt.Errorf("driver %.20q has no simulated meter", driver),
 		"there is one for "+strings.Join(Drivers(), ", "))
+}
+
+// checkModel refuses a model that the driver's meters are none of.
+func checkModel(driver, model string, known []Model) error {
+	if model == "" {
+		return nil
+	}
+	names := make([]string, len(known))
+	for i, m := range known {
+		if names[i] = m.Name; m.Name == model {
+			return nil
+		}
+	}
+	hint := "leave the model out: there is just one"
+	if len(names) > 0 {
+		hint = "there is " + strings.Join(names, ", ")
+	}
+	return drivers.WithHint(fmt.Errorf("driver %s has no simulated model %.20q", driver, model), hint)
 }
 
 func (o Options) withDefaults() Options {
