@@ -42,12 +42,14 @@ func (m *meter) take(r *drivers.Reading) (announce bool) {
 // published. m.names holds the names of what it returns.
 func (m *meter) guarded(values []drivers.Value, r *drivers.Reading) []drivers.Value {
 	m.keys.Begin()
+	m.newcomers.begin()
 	m.names, m.doubtful = m.names[:0], false
 	kept := values[:0]
 	for i := range values {
 		v := &values[i]
 		key := m.name(v)
-		if m.excluded(key) || m.isTotal(v) && !m.plausible(key, v, r) {
+		fresh := m.isNewcomer(key, r.Check)
+		if m.excluded(key) || m.isTotal(v) && !m.plausible(key, v, r) || fresh {
 			m.names = m.names[:len(m.names)-1]
 			continue
 		}

@@ -55,19 +55,20 @@ type meter struct {
 	devices *devices
 	acked   func(number uint64) // the journal's, bound once
 
-	mu       sync.Mutex
-	identity drivers.Identity
-	channels []drivers.Channel
-	keys     drivers.Keyer
-	sums     tariffSums
-	picture  picture
-	guard    *plausible.Guard
-	names    []string        // keys of the values at hand
-	held     map[string]bool // totals of which it was told that they are held back
-	pace     pace
-	up       bool
-	line     transport.State
-	lineAt   time.Time // since when
+	mu        sync.Mutex
+	identity  drivers.Identity
+	channels  []drivers.Channel
+	keys      drivers.Keyer
+	sums      tariffSums
+	picture   picture
+	guard     *plausible.Guard
+	newcomers newcomers
+	names     []string        // keys of the values at hand
+	held      map[string]bool // totals of which it was told that they are held back
+	pace      pace
+	up        bool
+	line      transport.State
+	lineAt    time.Time // since when
 
 	published time.Time // the state
 	waiting   bool      // the picture changed since
