@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -45,6 +46,10 @@ func loadText(t *testing.T, content string) Config {
 func TestExampleShowsTheDefaults(t *testing.T) {
 	content := readExample(t)
 	asItIs, uncommented := loadText(t, content), loadText(t, switchedOff.ReplaceAllString(content, "$1"))
+	for _, m := range uncommented.Meters[len(asItIs.Meters):] { // switched off as a whole
+		least := fmt.Sprintf("[[meter]]\nname = %q\ndriver = %q\nport = %q\n", m.Name, m.Driver.Name, m.Port)
+		asItIs.Meters = append(asItIs.Meters, loadText(t, least).Meters...)
+	}
 	if diff := cmp.Diff(asItIs, uncommented, sameConfig); diff != "" {
 		t.Errorf("what the example shows as defaults are none:\n%s", diff)
 	}
