@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -26,6 +27,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/all"
 	"github.com/meter2mqtt/meter2mqtt/drivers/capture"
+	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
@@ -135,7 +137,7 @@ With a meter, write config.toml (config.example.toml explains every key), then:
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), simulateCommand(),
+	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), readCommand(), simulateCommand(),
 		recordCommand(), portsCommand(), versionCommand())
 	return root
 }
@@ -358,6 +360,47 @@ func (p *printer) print(r *drivers.Reading) error {
 		return err
 	}
 	return p.out.Flush()
+}
+
+func readCommand() *cobra.Command {
+	var (
+		flags configFlags
+		limit time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "read -c config.toml METER [CODE...]",
+		Short: "Read one meter once, without a broker",
+		Long: `Reads one meter of the configuration and prints its readings as decode does. With
+OBIS codes it exits 1 if one of them did not come.`,
+		Example: `  meter2mqtt read -c config.toml main
+  meter2mqtt read -c config.toml main 1-0:1.8.0 1-0:1.7.0`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: working(func(cmd *cobra.Command, args []string) error {
+			c, err := flags.load()
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(c.Meters, func(m config.Meter) bool { return m.Name == args[0] })
+			if i < 0 {
+				return usage{fmt.Errorf("no meter is called %.40q in %s", args[0], flags.file)}
+			}
+			var want []obis.Code
+			for _, text := range args[1:] {
+				code, err := obis.Parse(text)
+				if err != nil {
+					return usage{err}
+				}
+				want = append(want, code)
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
+			defer cancel()
+			p := printer{out: bufio.NewWriter(cmd.OutOrStdout())}
+			return bridge.Once(ctx, c.Meters[i], want, p.print)
+		}),
+	}
+	flags.register(cmd)
+	cmd.Flags().DurationVar(&limit, "timeout", time.Minute, "give up after this long")
+	return cmd
 }
 
 func simulateCommand() *cobra.Command {
