@@ -246,13 +246,22 @@ them.`,
 			}
 			return demo.Run(ctx, demo.Options{
 				Listen: listen, Version: version, Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(),
-				Terminal: term.IsTerminal(int(os.Stdout.Fd())),
+				Terminal: term.IsTerminal(int(os.Stdout.Fd())), Height: terminalHeight,
 			})
 		}),
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "address of the broker, host:port (default: port 1883 on loopback, or any free one)")
 	cmd.Flags().DurationVar(&limit, "for", 0, "end by itself after this long, as in 10s")
 	return cmd
+}
+
+// terminalHeight is the height of the terminal on stdout, 0 if it has none.
+func terminalHeight() int {
+	_, height, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		return 0
+	}
+	return height
 }
 
 func decodeCommand() *cobra.Command {

@@ -32,9 +32,10 @@ const usual = "127.0.0.1:1883"
 type Options struct {
 	Listen   string // of the broker, host:port; "": port 1883 on loopback, or any free one
 	Version  string
-	Out      io.Writer // the live table, or readings as JSON lines
-	Notes    io.Writer // where to look
-	Terminal bool      // Out is a terminal
+	Out      io.Writer  // the live table, or readings as JSON lines
+	Notes    io.Writer  // where to look
+	Terminal bool       // Out is a terminal
+	Height   func() int // of the terminal, in lines; 0: nobody knows
 }
 
 // Run runs until ctx ends, which is no error.
@@ -60,7 +61,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	head := broker.directions(c.MQTT.Base)
-	show := &shower{options: o, table: newTable(o.Out, head)}
+	show := &shower{options: o, table: newTable(o.Out, head, o.Height)}
 	log := zerolog.New(zerolog.ConsoleWriter{Out: o.Notes, TimeFormat: time.TimeOnly}).
 		Level(zerolog.WarnLevel).With().Timestamp().Logger()
 	b, err := bridge.New(c, bridge.Options{Version: o.Version, Log: log, Observe: show.observe})

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -15,16 +17,17 @@ import (
 
 // table shows the newest reading of each meter on a terminal, redrawn in place.
 type table struct {
-	out  io.Writer
-	head string // what stands above, one line each
+	out    io.Writer
+	head   string     // what stands above, one line each
+	height func() int // of the terminal, in lines; 0: nobody knows
 
 	mu     sync.Mutex
 	meters map[string]*drivers.Reading
 	counts map[string]int
 }
 
-func newTable(out io.Writer, head string) *table {
-	return &table{out: out, head: head, meters: map[string]*drivers.Reading{}, counts: map[string]int{}}
+func newTable(out io.Writer, head string, height func() int) *table {
+	return &table{out: out, head: head, height: height, meters: map[string]*drivers.Reading{}, counts: map[string]int{}}
 }
 
 // observe keeps a copy of a meter's newest reading.
@@ -48,22 +51,44 @@ func (t *table) draw(now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	share := t.share()
 	for _, name := range slices.Sorted(maps.Keys(t.meters)) {
 		r := t.meters[name]
 		fmt.Fprintf(w, "\n%s\t%s %s\ttelegram %d, %s ago\n", name, r.Meter.Manufacturer, r.Meter.ID,
 			t.counts[name], now.Sub(r.Received).Round(time.Second))
-		for i := range r.Values {
-			v := &r.Values[i]
-			code := ""
-			if !v.Code.IsZero() {
-				code = v.Code.String()
-			}
-			fmt.Fprintf(w, "  %s\t%s\t%s %s\n", code, v.Name, v.AppendPayload(nil), v.Unit)
-		}
+		writeValues(w, r.Values, share)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	_, err := t.out.Write(b.Bytes())
 	return err
+}
+
+// share is how many lines each meter's values may take, so that all meters fit on
+// the terminal.
+func (t *table) share() int {
+	height := t.height()
+	if height <= 0 || len(t.meters) == 0 {
+		return math.MaxInt
+	}
+	const around = 2 // the empty line and the meter's own
+	left := height - strings.Count(t.head, "\n") - 2
+	return max(1, left/len(t.meters)-around)
+}
+
+// writeValues writes a line a value, at most so many lines.
+func writeValues(w io.Writer, values []drivers.Value, lines int) {
+	for i := range values {
+		if i == lines-1 && len(values) > lines {
+			fmt.Fprintf(w, "  \tand %d more\t\n", len(values)-i)
+			return
+		}
+		v := &values[i]
+		code := ""
+		if !v.Code.IsZero() {
+			code = v.Code.String()
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s %s\n", code, v.Name, v.AppendPayload(nil), v.Unit)
+	}
 }

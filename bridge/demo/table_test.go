@@ -15,7 +15,7 @@ import (
 
 func TestTheTableShowsTheNewestReadingOfEachMeter(t *testing.T) {
 	var out bytes.Buffer
-	table := newTable(&out, "above")
+	table := newTable(&out, "above", anyHeight)
 	start := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	r := drivers.Reading{
 		Meter: drivers.Identity{Manufacturer: "KAM", ID: "7"}, Received: start,
@@ -47,6 +47,26 @@ main         KAM 7          telegram 2, 2s ago
 	}
 }
 
+// anyHeight is that of a terminal that does not tell it.
+func anyHeight() int { return 0 }
+
+func TestTheTableFitsTheTerminal(t *testing.T) {
+	var out bytes.Buffer
+	table := newTable(&out, "above", func() int { return 12 })
+	r := drivers.Reading{Values: make([]drivers.Value, 40)}
+	table.observe("a", &r)
+	table.observe("b", &r)
+	if err := table.draw(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(out.Bytes(), []byte("\n")); n > 12 {
+		t.Errorf("%d lines:\n%s", n, out.String())
+	}
+	if !bytes.Contains(out.Bytes(), []byte("and 38 more")) {
+		t.Errorf("what is left out is not told:\n%s", out.String())
+	}
+}
+
 // shut is an output whose reader has gone.
 type shut struct{}
 
@@ -58,7 +78,7 @@ func TestTheDemoEndsWhenNobodyReadsItAnyMore(t *testing.T) {
 	for name, terminal := range map[string]bool{"on a terminal": true, "in a pipe": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &shower{options: Options{Out: shut{}, Terminal: terminal}, table: newTable(shut{}, "")}
+				s := &shower{options: Options{Out: shut{}, Terminal: terminal}, table: newTable(shut{}, "", anyHeight)}
 				s.observe("main", &drivers.Reading{})
 				if err := s.run(t.Context()); !errors.Is(err, errShut) {
 					t.Errorf("got %v", err)
