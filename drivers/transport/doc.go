@@ -1,5 +1,5 @@
-// Package transport opens the lines that meters are on: serial ports, TCP
-// converters and recordings. It knows ports, deadlines and bytes; no meters.
+// Package transport opens the lines that meters are on: serial ports, converters
+// in the network and recordings. It knows ports, deadlines and bytes; no meters.
 //
 // A port is named by a text, ParsePort reads it, Open gives a drivers.Line, and a
 // Supervisor keeps one open for as long as the program runs.
@@ -36,6 +36,23 @@
 // takes it, and the telegram is lost rather than wrong. Dropping it instead
 // would turn 1234 into 134. On 8E1 and 8O1 lines, all of whose protocols carry
 // lengths and checks, the kernel is told to drop such bytes (INPCK).
+//
+// # RFC 2217
+//
+// A converter that speaks RFC 2217 is set by us: speed, frame and modem lines go
+// over Telnet's COM-PORT-OPTION, every change is awaited, and a converter that
+// sets another than was asked for is an error. Not awaited is what many do not
+// answer: flow control off, and modem lines that nobody asked for.
+//
+// What differs from a serial port of this machine: parity is checked and taken
+// off by the converter, which may pass on a byte whose parity was wrong. Flush
+// cannot see the converter's wire; it waits for an answer, which shows that all
+// has arrived there, and then as long as the bytes take. Discard drops what
+// arrives before the converter's word that it has purged its own buffer.
+//
+// A goroutine a line receives, because answers and refusals come among the data
+// whether or not somebody reads just then. It keeps up to 64 KiB and then lets
+// TCP hold the converter back.
 //
 // # Who may have a line
 //

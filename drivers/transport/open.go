@@ -33,6 +33,8 @@ func Open(ctx context.Context, port Port) (drivers.Line, error) {
 		return openSerial(port)
 	case TCP:
 		return dialTCP(ctx, port)
+	case RFC2217:
+		return dialRFC2217(ctx, port)
 	case Replay:
 		return openReplay(port)
 	}

@@ -22,9 +22,10 @@ type Scheme string
 
 // The kinds of ports.
 const (
-	Serial Scheme = "serial" // a tty of this machine
-	TCP    Scheme = "tcp"    // a converter, or a meter with a network socket
-	Replay Scheme = "replay" // a recording
+	Serial  Scheme = "serial"  // a tty of this machine
+	TCP     Scheme = "tcp"     // a converter, or a meter with a network socket
+	RFC2217 Scheme = "rfc2217" // a converter that lets its clients set its port
+	Replay  Scheme = "replay"  // a recording
 )
 
 // Signal is what a modem line of a serial port is set to.
@@ -41,9 +42,9 @@ const (
 type Port struct {
 	Scheme   Scheme
 	Path     string       // serial: the device; replay: the file
-	Mode     drivers.Mode // serial
-	RTS, DTR Signal       // serial; P1 adapters wire the data request to one of them
-	Address  string       // tcp: host:port, or [IPv6]:port
+	Mode     drivers.Mode // serial, rfc2217
+	RTS, DTR Signal       // serial, rfc2217; P1 adapters wire the data request to one of them
+	Address  string       // tcp, rfc2217: host:port, or [IPv6]:port
 	Speed    float64      // replay: times the recorded pace; 0: without any pause
 }
 
@@ -59,7 +60,7 @@ const (
 	maxSpeed    = 1e6
 
 	acceptedPorts = "a port is a path such as /dev/serial/by-id/…, serial:///dev/…?baud=9600&mode=7E1, " +
-		"tcp://host:port or replay:FILE"
+		"tcp://host:port, rfc2217://host:port?baud=9600 or replay:FILE"
 )
 
 // ParsePort reads the text that names a port:
@@ -67,10 +68,11 @@ const (
 //	/dev/serial/by-id/…                            a serial port
 //	serial:///dev/ttyUSB0?baud=115200&mode=8N1     the same; also rts=on, dtr=off
 //	tcp://host:port                                host: name, IPv4 or [IPv6]
+//	rfc2217://host:port?baud=9600&mode=7E1         the same with the keys of a serial port
 //	replay:FILE?speed=10                           a recording; speed: a factor or max
 //
 // A path is taken as it stands: nothing in it is percent-decoded. What a serial
-// port does not say about its mode comes from def. Every error carries its
+// port, here or at a converter, does not say about its mode comes from def. Every error carries its
 // remedy and shows nothing of a password that was put into the text.
 func ParsePort(text string, def drivers.Mode) (Port, error) {
 	text = strings.TrimSpace(text)
@@ -89,6 +91,8 @@ func ParsePort(text string, def drivers.Mode) (Port, error) {
 		return parseSerialURL(rest, def)
 	case TCP:
 		return parseTCP(rest)
+	case RFC2217:
+		return parseRFC2217(rest, def)
 	case Replay:
 		return parseReplay(rest)
 	}
@@ -140,7 +144,7 @@ func parseSerialURL(rest string, def drivers.Mode) (Port, error) {
 }
 
 func parseSerial(text string, def drivers.Mode) (Port, error) {
-	path, q, err := splitQuery(text, "baud", "mode", "rts", "dtr")
+	path, q, err := splitQuery(text, serialKeys...)
 	if err != nil {
 		return Port{}, err
 	}
@@ -148,14 +152,23 @@ func parseSerial(text string, def drivers.Mode) (Port, error) {
 	if p.Path == "/" {
 		return Port{}, portError("name a device: `meter2mqtt ports` lists them", "port serial: no device named")
 	}
-	if p.Mode, err = parseMode(p.Path, q, def); err != nil {
-		return Port{}, err
+	return p, p.parseSettings(p.Path, q)
+}
+
+// serialKeys are what may stand behind the ? of a port that can be set.
+var serialKeys = []string{"baud", "mode", "rts", "dtr"}
+
+// parseSettings takes them, for the port that errors call name. Its Mode is what
+// is usual.
+func (p *Port) parseSettings(name string, q map[string]string) (err error) {
+	if p.Mode, err = parseMode(name, q, p.Mode); err != nil {
+		return err
 	}
-	if p.RTS, err = parseSignal(p.Path, q, "rts"); err != nil {
-		return Port{}, err
+	if p.RTS, err = parseSignal(name, q, "rts"); err != nil {
+		return err
 	}
-	p.DTR, err = parseSignal(p.Path, q, "dtr")
-	return p, err
+	p.DTR, err = parseSignal(name, q, "dtr")
+	return err
 }
 
 // parseMode is def with what the query says instead.
@@ -203,30 +216,49 @@ func parseSignal(path string, q map[string]string, key string) (Signal, error) {
 
 // parseTCP reads what follows tcp: .
 func parseTCP(rest string) (Port, error) {
-	const form = "write tcp://host:port, as in tcp://192.168.1.5:2001 or tcp://[fd00::5]:2001"
-	text, ok := strings.CutPrefix(rest, "//")
-	if !ok {
-		return Port{}, portError(form, "port tcp: no // behind the scheme")
-	}
-	text, _, err := splitQuery(text)
+	text, _, err := splitQuery(rest)
 	if err != nil {
 		return Port{}, err
 	}
+	address, err := parseAddress(TCP, text)
+	return Port{Scheme: TCP, Address: address}, err
+}
+
+// parseRFC2217 reads what follows rfc2217: .
+func parseRFC2217(rest string, def drivers.Mode) (Port, error) {
+	text, q, err := splitQuery(rest, serialKeys...)
+	if err != nil {
+		return Port{}, err
+	}
+	p := Port{Scheme: RFC2217, Mode: def}
+	if p.Address, err = parseAddress(RFC2217, text); err != nil {
+		return Port{}, err
+	}
+	return p, p.parseSettings(p.Key(), q)
+}
+
+// parseAddress reads //host:port in its canonical spelling.
+func parseAddress(scheme Scheme, rest string) (string, error) {
+	form := strings.ReplaceAll("write X://host:port, as in X://192.168.1.5:2001 or X://[fd00::5]:2001", "X", string(scheme))
+	text, ok := strings.CutPrefix(rest, "//")
+	if !ok {
+		return "", portError(form, "port %s: no // behind the scheme", scheme)
+	}
 	if strings.Contains(text, "@") {
-		return Port{}, portError("a raw TCP line knows no log-in: leave out what stands before the @", "port tcp: user or password in front of the host")
+		return "", portError("such a line knows no log-in: leave out what stands before the @", "port %s: user or password in front of the host", scheme)
 	}
 	host, number, err := net.SplitHostPort(strings.TrimSuffix(text, "/"))
 	if err != nil {
-		return Port{}, portError(form, "port tcp://%.60s: %s", text, addrProblem(err))
+		return "", portError(form, "port %s://%.60s: %s", scheme, text, addrProblem(err))
 	}
 	n, err := strconv.ParseUint(number, 10, 16)
 	if err != nil || n == 0 {
-		return Port{}, portError("a TCP port is a number from 1 to 65535", "port tcp://%.60s: port %.20q", text, number)
+		return "", portError("a TCP port is a number from 1 to 65535", "port %s://%.60s: port %.20q", scheme, text, number)
 	}
 	if host, err = canonicalHost(host); err != nil {
-		return Port{}, portError(form, "port tcp://%.60s: %w", text, err)
+		return "", portError(form, "port %s://%.60s: %w", scheme, text, err)
 	}
-	return Port{Scheme: TCP, Address: net.JoinHostPort(host, strconv.FormatUint(n, 10))}, nil
+	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
 }
 
 // addrProblem is the reason in a *net.AddrError, without the text again.
@@ -329,17 +361,19 @@ func acceptedKeys(keys []string) string {
 func (p Port) String() string {
 	switch p.Scheme {
 	case Serial:
-		return p.serialText()
+		return "serial://" + p.Path + p.settingsText()
 	case TCP:
-		return "tcp://" + p.Address
+		return p.Key()
+	case RFC2217:
+		return p.Key() + p.settingsText()
 	case Replay:
 		return p.replayText()
 	}
 	return ""
 }
 
-func (p Port) serialText() string {
-	s := "serial://" + p.Path + "?baud=" + strconv.Itoa(p.Mode.Baud) + "&mode=" + p.Mode.Frame()
+func (p Port) settingsText() string {
+	s := "?baud=" + strconv.Itoa(p.Mode.Baud) + "&mode=" + p.Mode.Frame()
 	if p.RTS != Raised {
 		s += "&rts=" + string(p.RTS)
 	}
@@ -363,8 +397,8 @@ func (p Port) replayText() string {
 // mode is not in it, nor what a symbolic link leads to, which changes when an
 // adapter is plugged in again.
 func (p Port) Key() string {
-	if p.Scheme == TCP {
-		return "tcp://" + p.Address
+	if p.Scheme == TCP || p.Scheme == RFC2217 {
+		return string(p.Scheme) + "://" + p.Address
 	}
 	return string(p.Scheme) + ":" + p.Path
 }

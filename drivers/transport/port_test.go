@@ -44,11 +44,21 @@ func TestParsePort(t *testing.T) {
 		"an IPv4 address":             {"tcp://192.168.1.5:23", Port{Scheme: TCP, Address: "192.168.1.5:23"}, "tcp://192.168.1.5:23"},
 		"an IPv6 address":             {"tcp://[FD00:0::5]:23", Port{Scheme: TCP, Address: "[fd00::5]:23"}, "tcp://[fd00::5]:23"},
 		"an IPv6 address with a zone": {"tcp://[fe80::1%eth0]:23", Port{Scheme: TCP, Address: "[fe80::1%eth0]:23"}, "tcp://[fe80::1%eth0]:23"},
-		"a recording":                 {"replay:p1.jsonl", Port{Scheme: Replay, Path: "p1.jsonl", Speed: 1}, "replay:p1.jsonl"},
-		"a recording played faster":   {"replay:/tmp/a b?speed=10", Port{Scheme: Replay, Path: "/tmp/a b", Speed: 10}, "replay:/tmp/a b?speed=10"},
-		"a recording without pauses":  {"replay:p1.jsonl?speed=max", Port{Scheme: Replay, Path: "p1.jsonl"}, "replay:p1.jsonl?speed=max"},
-		"a recording with a ? in it":  {"replay:a?b?speed=1", Port{Scheme: Replay, Path: "a?b", Speed: 1}, "replay:a?b?speed=1"},
-		"blanks around it go":         {" /dev/ttyS0\n", Port{Scheme: Serial, Path: "/dev/ttyS0", Mode: usual}, "serial:///dev/ttyS0?baud=115200&mode=8N1"},
+		"a converter that is set by us takes the driver's mode": {
+			"rfc2217://Meter.Local:2001",
+			Port{Scheme: RFC2217, Address: "meter.local:2001", Mode: usual},
+			"rfc2217://meter.local:2001?baud=115200&mode=8N1",
+		},
+		"or has its own": {
+			"RFC2217://[FD00:0::5]:02001/?baud=9600&mode=7e1&rts=on&dtr=off",
+			Port{Scheme: RFC2217, Address: "[fd00::5]:2001", Mode: sevenE1, RTS: On, DTR: Off},
+			"rfc2217://[fd00::5]:2001?baud=9600&mode=7E1&rts=on&dtr=off",
+		},
+		"a recording":                {"replay:p1.jsonl", Port{Scheme: Replay, Path: "p1.jsonl", Speed: 1}, "replay:p1.jsonl"},
+		"a recording played faster":  {"replay:/tmp/a b?speed=10", Port{Scheme: Replay, Path: "/tmp/a b", Speed: 10}, "replay:/tmp/a b?speed=10"},
+		"a recording without pauses": {"replay:p1.jsonl?speed=max", Port{Scheme: Replay, Path: "p1.jsonl"}, "replay:p1.jsonl?speed=max"},
+		"a recording with a ? in it": {"replay:a?b?speed=1", Port{Scheme: Replay, Path: "a?b", Speed: 1}, "replay:a?b?speed=1"},
+		"blanks around it go":        {" /dev/ttyS0\n", Port{Scheme: Serial, Path: "/dev/ttyS0", Mode: usual}, "serial:///dev/ttyS0?baud=115200&mode=8N1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParsePort(c.text, usual)
@@ -91,6 +101,11 @@ func TestParsePortRefuses(t *testing.T) {
 		"an IPv4 address out of range":   {"tcp://192.168.1.256:23", "no IPv4 address", "192.168.1.5"},
 		"a host with blanks":             {"tcp://my host:23", "no host name", "tcp://host:port"},
 		"one slash":                      {"tcp:/host:23", "no //", "tcp://host:port"},
+		"an unknown key of a converter":  {"rfc2217://host:1?speed=9600", `"speed"`, "baud, mode, rts, dtr"},
+		"a converter without a port":     {"rfc2217://host?baud=9600", "missing port", "rfc2217://host:port"},
+		"a converter's impossible frame": {"rfc2217://host:1?mode=9N1", `port rfc2217://host:1: mode "9N1"`, "8N1"},
+		"a converter's impossible speed": {"rfc2217://host:1?baud=1", "1 baud", "9600"},
+		"a converter with one slash":     {"rfc2217:/host:23", "no //", "rfc2217://host:port"},
 		"no file":                        {"replay:", "no file", "record"},
 		"an idle replay":                 {"replay:f?speed=0", `"0"`, "speed=max"},
 		"a replay at no speed":           {"replay:f?speed=NaN", `"NaN"`, "speed=max"},
@@ -117,6 +132,7 @@ func TestParsePortNeedsAModeFromSomewhere(t *testing.T) {
 	for text, remedy := range map[string]string{
 		"/dev/ttyS0":           "?baud=9600",
 		"/dev/ttyS0?baud=9600": "mode=8N1",
+		"rfc2217://host:1":     "?baud=9600",
 	} {
 		if _, err := ParsePort(text, drivers.Mode{}); !strings.Contains(drivers.Hint(err), remedy) {
 			t.Errorf("%s: error %v, hint %q does not say %q", text, err, drivers.Hint(err), remedy)
@@ -130,6 +146,8 @@ func TestParsePortNeedsAModeFromSomewhere(t *testing.T) {
 func TestPortErrorsShowNoPassword(t *testing.T) {
 	for _, text := range []string{
 		"tcp://user:hunter2@host:2001",
+		"rfc2217://user:hunter2@host:2001",
+		"rfc2217://host:2001?password=hunter2",
 		"tcp://hunter2@host",
 		"mqtt://user:hunter2@broker",
 		"tcp://host:1?password=hunter2",
@@ -159,6 +177,7 @@ func TestPortsWithOneKeyShareALine(t *testing.T) {
 		{"tcp://HOST:1", "tcp://host.:01/", true},
 		{"tcp://[::1]:1", "tcp://[0:0:0:0:0:0:0:1]:1", true},
 		{"replay:./a", "replay:a?speed=max", true},
+		{"rfc2217://HOST:1?baud=300", "rfc2217://host:1", true},
 		{"/dev/ttyS0", "/dev/ttyS1", false},
 		{"tcp://host:1", "tcp://host:2", false},
 		{"replay:/dev/ttyS0", "/dev/ttyS0", false},
@@ -172,7 +191,7 @@ func TestPortsWithOneKeyShareALine(t *testing.T) {
 func FuzzParsePort(f *testing.F) {
 	for _, text := range []string{
 		"/dev/serial/by-id/usb-FTDI_FT232R-if00-port0", "serial:///dev/ttyS0?baud=300&mode=7E1&rts=off",
-		"tcp://[fe80::1%eth0]:23", "tcp://Host.:1/", "replay:a?b?speed=0.5", "replay:x?speed=max", "rfc2217://h:1",
+		"tcp://[fe80::1%eth0]:23", "tcp://Host.:1/", "replay:a?b?speed=0.5", "replay:x?speed=max", "rfc2217://h:1", "rfc2217://[::1]:1/?baud=300&mode=7E1&dtr=off",
 	} {
 		f.Add(text)
 	}

@@ -326,6 +326,28 @@ func TestSupervisorTriesAgainWhenPermissionsChange(t *testing.T) {
 	})
 }
 
+// A converter whose line is dead accepts and stays silent: it is noticed and
+// dialled again, with pauses that grow.
+func TestSupervisorDialsASilentPeerAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open, dials := piped(t), 0
+		s := &Supervisor{Port: fakePort, Open: func(ctx context.Context, p Port) (drivers.Line, error) {
+			dials++
+			return open(ctx, p)
+		}}
+		log := supervised(t, s, 3*time.Minute, func(ctx context.Context, l drivers.Line) error {
+			silent := drivers.Listener{Line: l, Decoder: nothing{}, Quiet: 30 * time.Second}
+			return silent.Run(ctx)
+		})
+		if dials < 5 || dials > 6 {
+			t.Errorf("dialled %d times in 3 minutes, want 5 or 6", dials)
+		}
+		if diff := cmp.Diff([]string{"warn line lost tcp://fake:1: no byte for 30s: no answer in time"}, log); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestSupervisorListensOnASilentSerialLineWithoutPauses(t *testing.T) {
 	port := serialStandIn(t)
 	plugIn(t, port.Path)

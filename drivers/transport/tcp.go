@@ -39,6 +39,15 @@ type tcpLine struct {
 }
 
 func dialTCP(ctx context.Context, port Port) (drivers.Line, error) {
+	conn, err := dial(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	return &tcpLine{port: port, conn: conn}, nil
+}
+
+// dial connects to a converter.
+func dial(ctx context.Context, port Port) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout: dialTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{
@@ -50,7 +59,7 @@ func dialTCP(ctx context.Context, port Port) (drivers.Line, error) {
 	if err != nil {
 		return nil, dialError(port, err)
 	}
-	return &tcpLine{port: port, conn: conn}, nil
+	return conn, nil
 }
 
 // dialError is why there is no connection, and what to look at. Its text is the
@@ -98,11 +107,15 @@ func (l *tcpLine) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (l *tcpLine) down(err error) error {
+func (l *tcpLine) down(err error) error { return fmt.Errorf("%s: %w", l.port, lost(err)) }
+
+// lost is why a connection broke: the peer's end in words, all else without the
+// addresses.
+func lost(err error) error {
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: closed by the other side: %w", l.port, io.EOF)
+		return fmt.Errorf("closed by the other side: %w", io.EOF)
 	}
-	return fmt.Errorf("%s: %w", l.port, socketCause(err))
+	return socketCause(err)
 }
 
 // Write gives up after 10 s with a peer that takes nothing.
