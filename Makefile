@@ -49,6 +49,9 @@ $(LINT):
 	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	mv $(@D)/golangci-lint $@
 
+.PHONY: tools
+tools: $(LINT)
+
 .PHONY: lint
 lint: $(LINT)
 	$(LINT) run ./...
