@@ -165,10 +165,10 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 			sources{toml: withMQTT(`URL = "mqtt://x"`)}, []Mistake{{inFile, 2, "mqtt.URL", "unknown key", "did you mean url?"}},
 		},
 		"a key of a meter that is not there yet": {
-			sources{toml: meterWith(`write = ["clock"]`)}, []Mistake{{inFile, 5, "meter.main.write", "unknown key", "there are: check, driver, every"}},
+			sources{toml: meterWith(`write = ["clock"]`)}, []Mistake{{inFile, 5, "meter.main.write", "unknown key", "check, driver, every"}},
 		},
 		"a key of another driver": {
-			sources{toml: meterWith(`key = "00"`)}, []Mistake{{inFile, 5, "meter.main.key", "unknown key", "there are: check, driver"}},
+			sources{toml: meterWith(`credential = "00"`)}, []Mistake{{inFile, 5, "meter.main.credential", "unknown key", "check, driver"}},
 		},
 		"an unknown option": {
 			sources{toml: good, options: "{\"log\":\n{\"levle\": \"info\"}}"},
@@ -422,7 +422,7 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 			[]Mistake{{inOptions, 1, "meter.main.device", "neither an absolute path", "/dev/serial"}},
 		},
 		"device outside of the app": {
-			sources{toml: meterWith(`device = "/dev/x"`)}, []Mistake{{inFile, 5, "meter.main.device", "unknown key", "there are: check"}},
+			sources{toml: meterWith(`device = "/dev/x"`)}, []Mistake{{inFile, 5, "meter.main.device", "unknown key", "check, driver"}},
 		},
 
 		// The environment.

@@ -43,7 +43,11 @@ func newDecoder(c drivers.Config, z drivers.Zones) (*Decoder, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Decoder{frames: newFramer(cfg.Check), clock: newClock(z), zones: z}, nil
+	sealed, err := newUnsealer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Decoder{frames: newFramer(cfg.Check, sealed), clock: newClock(z), zones: z}, nil
 }
 
 // Feed takes the next bytes of the line. What was not asked for with Next stays
@@ -55,7 +59,8 @@ func (d *Decoder) Feed(p []byte) { d.frames.feed(p) }
 func (d *Decoder) Gap() { d.frames.gap() }
 
 // Next fills r with the next telegram's values, or returns ErrMore, or a
-// *FrameError for one that was lost: cut, damaged, too long, ciphered.
+// *FrameError for one that was lost: cut, damaged, too long, ciphered with another
+// key, or sent again.
 func (d *Decoder) Next(r *drivers.Reading) error {
 	t, err := d.frames.next()
 	if err != nil {

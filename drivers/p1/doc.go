@@ -25,6 +25,31 @@
 // the rules are strict: ASCII, each line of known form with its brackets closed,
 // the end line there. Once a meter has shown a CRC, a telegram without is lost.
 //
+// # Ciphered telegrams
+//
+// Luxembourg and Austria send each telegram as a general-glo-ciphering APDU of
+// DLMS, suite 0, with no mark but its length:
+//
+//	DB 08 title[8] LEN SC counter[4] ciphertext[n] tag[12]
+//
+// LEN counts from SC on: one byte below 80, else 81 xx or 82 xx xx, and between 17
+// and 16384. SC 30 has a tag, SC 20 none. drivers/dlms deciphers and says which key
+// is wrong; the clear text must then be one telegram with its CRC and nothing else,
+// whatever vouches for it, and a Reading has CheckTag, or CheckCRC16 without a tag.
+// Where no authentication key is configured it is that of Luxembourg, the same in
+// all its meters. A clear text whose CRC fits under a tag that does not means a
+// wrong authentication key, and else damage. The counter must rise, as long as the
+// line is open.
+//
+// After a telegram that did not open the search goes on one byte further, for its
+// LEN may be the damage. Within it only an identification with its empty line
+// begins a plain telegram.
+//
+// Poland (Elgama, Kaifa of Stoen) sends the identification in clear, then the APDU
+// without DB and with an empty title, then ! and CRC. That its nonce begins with
+// zeros is one peer's word and not verified; nor is what the CRC covers, so either
+// the bytes as sent or the telegram in clear will do. A counter of 0 is none.
+//
 // # What becomes of a line
 //
 //   - One number: a Value in its canonical unit, with the decimals that were sent.

@@ -14,6 +14,7 @@ var Driver = drivers.Driver{
 	Gap:   time.Second,
 	Quiet: 45 * time.Second,
 
+	Caution:   caution,
 	NewConfig: func() drivers.Config { return &Config{Check: checkAuto} },
 	NewDecoder: func(c drivers.Config, z drivers.Zones) (drivers.Decoder, error) {
 		return newDecoder(c, z)

@@ -24,20 +24,18 @@ var (
 	errCut      = fmt.Errorf("telegram was cut: %w", drivers.ErrShort)
 	errNoCRC    = fmt.Errorf("no CRC, which this meter sends: %w", drivers.ErrShort)
 	errNoDigits = fmt.Errorf("not hexadecimal: %w", drivers.ErrSyntax)
-	errCiphered = fmt.Errorf("encrypted, and no key is known: %w", drivers.ErrAuth)
 	errParity   = fmt.Errorf("every byte has even parity: %w", drivers.ErrSyntax)
 )
 
 // What a person can do about it.
 const (
-	hintCiphered = "the meter encrypts its telegrams; its operator can tell the key or switch encryption off"
-	hintParity   = "looks like 7E1: set mode=7E1 on the port, at 9600 baud for DSMR 2 and 3"
-	hintNoCRC    = `if the meter sends no CRC any more, set check = "none"`
+	hintParity = "looks like 7E1: set mode=7E1 on the port, at 9600 baud for DSMR 2 and 3"
+	hintNoCRC  = `if the meter sends no CRC any more, set check = "none"`
 )
 
 // telegram is a frame whose check held.
 type telegram struct {
-	text  []byte // from / to ! inclusive; valid until the next feed
+	text  []byte // from / to ! inclusive; valid until the next feed, or the next ciphered one
 	check drivers.Check
 }
 
@@ -63,7 +61,8 @@ const (
 // framer finds telegrams in a stream, however it is cut. What it finds depends on
 // the bytes and the gaps alone, never on how they were fed.
 type framer struct {
-	mode string // Config.Check
+	mode   string    // Config.Check
+	sealed *unsealer // opens ciphered telegrams
 
 	buf   []byte
 	pos   int   // first byte that is not given up
@@ -71,13 +70,16 @@ type framer struct {
 	begin bool  // pos is the beginning of a line
 	kind  kind  // what starts at pos
 	gaps  []int // offsets in buf before which the line fell silent
+	murky int   // up to here lies what may be ciphertext, of a telegram that did not open
 	lost  drivers.FrameError
 
 	crcSeen bool // the meter has shown that it sends a CRC
 	endSeen bool // and that it sends an end line
 }
 
-func newFramer(mode string) framer { return framer{mode: mode, begin: true} }
+func newFramer(mode string, u *unsealer) framer {
+	return framer{mode: mode, sealed: u, begin: true}
+}
 
 // feed takes the next bytes.
 func (f *framer) feed(p []byte) {
@@ -85,6 +87,7 @@ func (f *framer) feed(p []byte) {
 		n := copy(f.buf, f.buf[f.pos:])
 		f.buf = f.buf[:n]
 		f.scan = max(0, f.scan-f.pos)
+		f.murky = max(0, f.murky-f.pos)
 		for i := range f.gaps {
 			f.gaps[i] -= f.pos
 		}
@@ -165,7 +168,7 @@ func (f *framer) hunt(end int, closed bool) bool {
 func (f *framer) startAt(p, end int) (kind, verdict) {
 	switch f.buf[p] {
 	case '/':
-		if f.lineBegins(p) {
+		if f.lineBegins(p) && p >= f.murky {
 			return plain, yes
 		}
 		return nothing.or(plain, header(f.buf[p:end]))
@@ -231,9 +234,14 @@ func (f *framer) take(end int, closed bool) (telegram, error) {
 		return f.takeCiphered(end, closed)
 	case shifted:
 		return f.lose(drivers.FrameError{Field: "parity", Length: f.scan - f.pos, Err: errParity, Hint: hintParity})
-	default:
-		return f.takePlain(end, closed)
 	}
+	switch body, v := clearHeader(f.buf[f.pos:end]); {
+	case v == yes:
+		return f.takeHeaded(body, end, closed)
+	case v == wait && !closed:
+		return telegram{}, drivers.ErrMore
+	}
+	return f.takePlain(end, closed)
 }
 
 // takePlain looks for the end line of the telegram at pos.
@@ -482,67 +490,6 @@ var idByte = func() (t [256]bool) {
 	}
 	return t
 }()
-
-// cipherHeader says whether b, which begins with DB, is the header of a ciphered
-// telegram: DB 08 title[8] LEN SC. The title begins with a maker's letters.
-func cipherHeader(b []byte) verdict {
-	if len(b) > 1 && b[1] != 8 {
-		return no
-	}
-	for i := 2; i < min(len(b), 5); i++ {
-		if b[i]|0x20 < 'a' || b[i]|0x20 > 'z' {
-			return no
-		}
-	}
-	size, head, v := cipherSize(b)
-	if v != yes {
-		return v
-	}
-	if size <= 17 || size >= maxTelegram || b[head] != 0x20 && b[head] != 0x30 {
-		return no
-	}
-	return yes
-}
-
-// cipherSize is LEN and where what it counts begins: one byte below 80, else
-// 81 xx or 82 xx xx. b reaches the first byte that it counts if it says yes.
-func cipherSize(b []byte) (size, head int, v verdict) {
-	const at = 10
-	if len(b) <= at+1 {
-		return 0, 0, wait
-	}
-	switch extra := int(b[at]) - 0x80; {
-	case extra < 0:
-		return int(b[at]), at + 1, yes
-	case extra != 1 && extra != 2:
-		return 0, 0, no
-	case len(b) <= at+1+extra:
-		return 0, 0, wait
-	case extra == 1:
-		return int(b[at+1]), at + 2, yes
-	default:
-		return int(b[at+1])<<8 | int(b[at+2]), at + 3, yes
-	}
-}
-
-// takeCiphered gives up a ciphered telegram as one, so that nothing is read into
-// its bytes.
-func (f *framer) takeCiphered(end int, closed bool) (telegram, error) {
-	size, head, _ := cipherSize(f.buf[f.pos:end])
-	after := f.pos + head + size
-	e := drivers.FrameError{Field: "ciphered telegram", Length: head + size, Err: errCiphered, Hint: hintCiphered}
-	switch {
-	case after <= end:
-		f.lost = e
-		f.moveTo(after)
-		f.begin = true
-		return telegram{}, &f.lost
-	case !closed:
-		return telegram{}, drivers.ErrMore
-	}
-	e.Length, e.Err = end-f.pos, errCut
-	return f.lose(e)
-}
 
 // evenParity says whether a telegram with even parity in bit 7 starts at p, as a
 // 7E1 meter gives on an 8N1 line. It remembers how far it has looked.

@@ -40,6 +40,11 @@ func printed(t testing.TB, check string, stream []byte, sizes ...int) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return printedFrom(t, d, stream, sizes...)
+}
+
+func printedFrom(t testing.TB, d *Decoder, stream []byte, sizes ...int) []string {
+	t.Helper()
 	var all []string
 	collect := func() {
 		got, _ := drain(t, d)
