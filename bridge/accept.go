@@ -20,7 +20,7 @@ func (m *meter) take(r *drivers.Reading) (announce bool) {
 		if i >= sent {
 			m.followExchange(m.name(v), v)
 		}
-		if i >= sent && m.excluded(m.names[i]) {
+		if i >= sent && !m.isWanted(m.names[i], v) {
 			continue
 		}
 		if m.picture.renew(m.names[i], v, i >= sent, r.Received) {
@@ -36,6 +36,12 @@ func (m *meter) take(r *drivers.Reading) (announce bool) {
 		m.log.Warn().Int("limit", maxEntries).Msg("meter has more quantities than are kept")
 	}
 	return announce
+}
+
+// isWanted says whether a derived sum goes into the picture. One that had to be
+// named apart came from the meter too, in a telegram whose own is held back.
+func (m *meter) isWanted(key string, sum *drivers.Value) bool {
+	return key == sum.Code.String() && !m.excluded(key)
 }
 
 // guarded names the values, in wire order, and keeps those that may be
