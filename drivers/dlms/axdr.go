@@ -157,16 +157,17 @@ func (t *Tree) element() bool {
 		return true
 	}
 	tag := Tag(t.data[at])
-	at++
-	t.at = at
 	size := int(sizes[tag])
+	at++
 	if size == sized && tag.isPlain() && at < len(t.data) && t.data[at] < 0x80 {
 		size = int(t.data[at])
-		t.at = at + 1
+		at++
 		if tag <= Structure {
+			t.at = at
 			return t.container(tag, size)
 		}
 	}
+	t.at = at
 	switch {
 	case size >= 0:
 		return t.leaf(tag, size, 0)
@@ -266,11 +267,38 @@ func (t *Tree) container(tag Tag, count int) bool {
 		return false
 	}
 	for range count {
+		if t.quick() {
+			continue
+		}
 		if !t.element() {
 			return false
 		}
 	}
 	return t.close(at)
+}
+
+// quick takes an element of fixed size, or a short string, which nearly all of a
+// telegram are. false: it took nothing, and element knows what to do.
+func (t *Tree) quick() bool {
+	at, n := t.at, t.n
+	if len(t.data)-at < 2 || n >= MaxElements || t.lenient {
+		return false
+	}
+	tag := Tag(t.data[at])
+	size := int(sizes[tag])
+	at++
+	if tag == OctetString {
+		size = int(t.data[at])
+		at++
+	}
+	if size < 0 || size >= 0x80 || size > len(t.data)-at {
+		return false
+	}
+	e := &t.room[n] // field by field: a literal would be built elsewhere and copied
+	e.Tag, e.Depth, e.Span = tag, t.depth, 1
+	e.Off, e.Len, e.Count = uint16(at), uint16(size), 0
+	t.at, t.n = at+size, n+1
+	return true
 }
 
 // descriptor takes class, OBIS code and attribute without tags, which stand where

@@ -41,16 +41,15 @@ func (p *push) number(k *known, i int, s scaling) {
 		p.scaled(&k.scale, i)
 		return
 	}
+	raw, whole := p.tree.Int(i)
 	if !s.given {
-		raw, _ := p.tree.Int(i)
 		var ok bool
 		if s.unit, s.exponent, ok = p.maker.step(k.entry, raw); !ok {
 			return
 		}
 	}
 	v := p.add()
-	var ok bool
-	if v.Number, ok = p.tree.Number(i, s.exponent); !ok || s.unknown {
+	if !p.setNumber(v, i, raw, whole, s.exponent) || s.unknown {
 		p.r.Values = p.r.Values[:len(p.r.Values)-1]
 		return
 	}
@@ -59,6 +58,15 @@ func (p *push) number(k *known, i int, s scaling) {
 		p.scratch = v.Number.AppendTo(p.scratch[:0])
 		p.identify(k, p.scratch)
 	}
+}
+
+// setNumber sets a value to element i, which is raw if it is a whole number.
+func (p *push) setNumber(v *drivers.Value, i int, raw int64, whole bool, exponent int) (ok bool) {
+	if whole {
+		return v.SetScaled(raw, exponent) == nil
+	}
+	v.Number, ok = p.tree.Number(i, exponent)
+	return ok
 }
 
 // scaled takes a number whose worth the configuration tells.
