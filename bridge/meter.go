@@ -322,8 +322,10 @@ type diagnostic struct {
 
 func (m *meter) publishDiagnostic(now time.Time) {
 	m.counted = now
-	d := diagnostic{Line: string(m.line), Good: m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
-		RoundTrip: m.roundTrip.Round(time.Millisecond).Seconds()}
+	d := diagnostic{
+		Line: string(m.line), Good: m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
+		RoundTrip: m.roundTrip.Round(time.Millisecond).Seconds(),
+	}
 	if m.pace.seen() {
 		d.Last = m.pace.last.UTC().Format(time.RFC3339)
 	}

@@ -44,7 +44,7 @@ func (a *asked) every() time.Duration {
 // came first is asked first, so that a slow or dead one costs each of the others
 // one turn at most.
 func (l *line) poll(ctx context.Context, open drivers.Line) error {
-	defer l.takeLeave()
+	defer l.takeLeave(ctx)
 	for {
 		a := l.nextAsked()
 		if a == nil || !sleepUntil(ctx, a.due) {
@@ -58,7 +58,7 @@ func (l *line) poll(ctx context.Context, open drivers.Line) error {
 		if lineFailed(err) {
 			return err
 		}
-		l.plan(a, err)
+		l.plan(ctx, a, err)
 	}
 }
 
@@ -128,7 +128,7 @@ func lineFailed(err error) bool {
 
 // plan says when the meter is asked next. After a failure the session is begun
 // anew, a round later.
-func (l *line) plan(a *asked, err error) {
+func (l *line) plan(ctx context.Context, a *asked, err error) {
 	now := time.Now()
 	if every := a.every(); !now.Before(a.turn) {
 		a.turn = a.turn.Add(every)
@@ -147,7 +147,7 @@ func (l *line) plan(a *asked, err error) {
 		}
 		return
 	}
-	l.leave(a)
+	l.leave(ctx, a)
 	a.meter.fail(err, now)
 	a.locked = errors.Is(err, drivers.ErrAuth)
 	if a.silent && !a.locked {
@@ -165,12 +165,12 @@ func (a *asked) hint() string {
 	return a.meter.config.Driver.Hint
 }
 
-// leave ends a meter's session.
-func (l *line) leave(a *asked) {
+// leave ends a meter's session, also when ctx has ended.
+func (l *line) leave(ctx context.Context, a *asked) {
 	if a.session == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
 	if err := a.session.Close(ctx); err != nil {
 		a.meter.log.Debug().Err(err).Msg("session not ended in good order")
@@ -178,9 +178,9 @@ func (l *line) leave(a *asked) {
 	a.session = nil
 }
 
-func (l *line) takeLeave() {
+func (l *line) takeLeave(ctx context.Context) {
 	for _, a := range l.asked {
-		l.leave(a)
+		l.leave(ctx, a)
 	}
 }
 
