@@ -1,45 +1,30 @@
 package bridge
 
 import (
-	"maps"
+	"slices"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
-const (
-	// newcomerSpan is within how many telegrams a new key must come again.
-	newcomerSpan = 8
-	// maxNewcomers bounds how many keys may wait at a time.
-	maxNewcomers = 256
-)
+// maxNewcomers bounds how many keys may wait at a time.
+const maxNewcomers = maxEntries
 
-// newcomers are keys that came in telegrams without any check and are not known
+// newcomers are keys that came in a telegram without any check and are not known
 // yet. Damage can make up any name, and a name once announced stays; so a new
-// one waits until another telegram has it too. The zero newcomers know nothing.
+// one waits until the next telegram has it too. The zero newcomers know nothing.
 type newcomers struct {
-	telegram uint64
-	seen     map[string]uint64 // key → telegram that had it last
+	before, now []string // those of the last telegram, and of the one at hand
 }
 
 // begin says that another telegram has come.
-func (n *newcomers) begin() {
-	n.telegram++
-	if len(n.seen) >= maxNewcomers {
-		maps.DeleteFunc(n.seen, func(_ string, at uint64) bool { return n.telegram-at > newcomerSpan })
-	}
-}
+func (n *newcomers) begin() { n.before, n.now = n.now, n.before[:0] }
 
 // wait says whether a key that is not known must wait, and remembers it.
 func (n *newcomers) wait(key string) bool {
-	at, seen := n.seen[key]
-	if !seen && len(n.seen) >= maxNewcomers {
-		return true
+	if len(n.now) < maxNewcomers {
+		n.now = append(n.now, key)
 	}
-	if n.seen == nil {
-		n.seen = map[string]uint64{}
-	}
-	n.seen[key] = n.telegram
-	return !seen || n.telegram-at > newcomerSpan
+	return !slices.Contains(n.before, key)
 }
 
 // isNewcomer says whether a value must wait because nothing vouches for its name.
