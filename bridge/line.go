@@ -74,7 +74,12 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 			l.accept(l.meters[ears.at], r)
 			return nil
 		},
-		Lost:  func(e *drivers.FrameError) { l.meters[ears.at].refuse(e, time.Now()) },
+		Lost: func(e *drivers.FrameError) {
+			if !isDamage(e) {
+				watch.heard = true // a whole frame: the line is not what is wrong
+			}
+			l.meters[ears.at].refuse(e, time.Now())
+		},
 		Bytes: watch.bytes,
 	}
 	return listener.Run(ctx)
