@@ -97,7 +97,7 @@ func TestDamagedTelegrams(t *testing.T) {
 			b := newBroker(t)
 			w := newWitness(t, b, d)
 			g := newGateway(t, b.address(), meterTable("main", d.address(), fmt.Sprintf("check = %q", c.check)))
-			d.run(count)
+			d.run(count, w)
 			g.drained(t)
 			w.settle()
 			w.verdict()
@@ -115,6 +115,7 @@ type damaged struct {
 	form     func(int64, time.Time) []byte
 	decoder  drivers.Decoder
 	random   *rand.Rand
+	before   []byte       // the last telegram, sound
 	sent     atomic.Int64 // telegrams, damaged or not
 
 	spoiled, passed, wrong int // damaged telegrams: all, those that gave a reading, those whose reading has a wrong total
@@ -141,38 +142,51 @@ func newDamaged(t *testing.T, check string, form func(int64, time.Time) []byte) 
 
 func (d *damaged) address() string { return d.listener.Addr().String() }
 
+// batch is how many telegrams go at a time: the next follow when a subscriber has
+// heard of the last, so that the broker keeps up.
+const batch = 100
+
 // run tells the gateway count damaged telegrams and as many sound ones, and goes.
-func (d *damaged) run(count int) {
+func (d *damaged) run(count int, w *witness) {
 	d.t.Helper()
 	conn, err := d.listener.Accept()
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	defer conn.Close()
+	defer d.listener.Close() // so that the line is seen to be down
 	start := time.Now()
-	var before []byte
-	for n := int64(0); d.spoiled < count || n%2 == 1; n++ {
-		sound := d.form(n, time.Now())
-		b := slices.Clone(sound)
-		what := ""
-		// The first ones are sound: a meter is set up before its line decays.
-		if n > 8 && d.random.IntN(2) == 0 {
-			damage := damages[d.random.IntN(len(damages))]
-			b = damage.do(d.random, b, before)
-			what = damage.name
+	for d.spoiled < count {
+		for range batch {
+			d.say(conn, d.random.IntN(2) == 0)
 		}
-		if what != "" && slices.Equal(b, sound) {
-			what = ""
-		}
-		d.book(n, b, what)
-		d.sent.Store(n + 1)
-		_ = conn.SetWriteDeadline(time.Now().Add(patience))
-		if _, err := conn.Write(b); err != nil {
-			d.t.Fatal(err)
-		}
-		before = sound
+		d.say(conn, false)
+		d.say(conn, false)
+		until(d.t, func() string { return w.heard(d.sent.Load() - 1) })
 	}
 	d.took = time.Since(start)
+}
+
+// say sends the next telegram, damaged if that is wanted.
+func (d *damaged) say(conn net.Conn, spoil bool) {
+	n := d.sent.Load()
+	sound := d.form(n, time.Now())
+	b, what := sound, ""
+	// The first ones are sound: a meter is set up before its line decays.
+	if spoil && n > 8 {
+		damage := damages[d.random.IntN(len(damages))]
+		b, what = damage.do(d.random, slices.Clone(sound), d.before), damage.name
+	}
+	if slices.Equal(b, sound) {
+		what = ""
+	}
+	d.before = sound
+	d.book(n, b, what)
+	d.sent.Store(n + 1)
+	_ = conn.SetWriteDeadline(time.Now().Add(patience))
+	if _, err := conn.Write(b); err != nil {
+		d.t.Fatal(err)
+	}
 }
 
 // book decodes what is sent and counts what passes its check.
@@ -239,6 +253,7 @@ type witness struct {
 	history    int
 	mistakes   []string
 	wrong      int
+	power      string // of the newest state
 	diagnostic string
 }
 
@@ -276,6 +291,9 @@ func (w *witness) judge(m paho.Message, now bool) {
 		w.mistake("%s: no JSON: %v", m.Topic(), err)
 		return
 	}
+	if now {
+		w.power = string(state["1-0:1.7.0"])
+	}
 	for key, raw := range state {
 		if !isTotal(key) || string(raw) == "null" {
 			continue
@@ -297,6 +315,16 @@ func (w *witness) judge(m paho.Message, now bool) {
 			w.last[key] = v
 		}
 	}
+}
+
+// heard says that the newest state is not that of telegram n, or nothing if it is.
+func (w *witness) heard(n int64) (missing string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.power != fmt.Sprint(power(n)) {
+		return fmt.Sprintf("after telegram %d the state's power is %s, want %d", n, w.power, power(n))
+	}
+	return ""
 }
 
 // everHad says whether the sound meter has had a total by now.

@@ -44,7 +44,10 @@ func (l *ledger) connect(b *broker) {
 		SetAutoReconnect(false).SetKeepAlive(0).SetOrderMatters(true)
 	l.client = paho.NewClient(o)
 	wait(l.tb, l.client.Connect())
-	wait(l.tb, l.client.Subscribe(base+"/#", 1, func(_ paho.Client, m paho.Message) { l.book(m) }))
+	hear := func(_ paho.Client, m paho.Message) { l.book(m) }
+	wait(l.tb, l.client.SubscribeMultiple(map[string]byte{
+		meterTopic("+"): 1, base + "/bridge/availability": 1, base + "/bridge/response/hello": 1,
+	}, hear))
 }
 
 func (l *ledger) disconnect() { l.client.Disconnect(100) }

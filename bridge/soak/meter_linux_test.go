@@ -108,7 +108,7 @@ func oldTelegram(n int64, now time.Time) []byte {
 	value := func(i int) string { return fmt.Sprintf("%09.3f", float64(totals[i].thousandths(n))/1000) }
 	return fmt.Appendf(nil, "/SIM5 SOAK\r\n\r\n0-0:96.1.1(534F414B30303031)\r\n"+
 		"1-0:1.8.1(%s*kWh)\r\n1-0:1.8.2(%s*kWh)\r\n1-0:2.8.1(%s*kWh)\r\n1-0:2.8.2(%s*kWh)\r\n"+
-		"0-0:96.14.0(0001)\r\n1-0:1.7.0(%07.2f*kW)\r\n0-0:17.0.0(999*A)\r\n0-0:96.3.10(1)\r\n0-0:96.13.1()\r\n0-0:96.13.0()\r\n"+
+		"0-0:96.14.0(0001)\r\n1-0:1.7.0(%08.3f*kW)\r\n0-0:17.0.0(999*A)\r\n0-0:96.3.10(1)\r\n0-0:96.13.1()\r\n0-0:96.13.0()\r\n"+
 		"0-1:24.1.0(3)\r\n0-1:96.1.0(534F414B30303032)\r\n"+
 		"0-1:24.3.0(%s)(00)(60)(1)(0-1:24.2.1)(m3)\r\n(%s)\r\n0-1:24.4.0(1)\r\n!\r\n",
 		value(0), value(1), value(2), value(3), float64(power(n))/1000, now.Format("060102150405"), value(4))

@@ -38,7 +38,7 @@ func until(tb testing.TB, check func() (missing string)) {
 	tb.Helper()
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		missing := check()
