@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,6 +21,7 @@ const unheard = 60 * time.Second
 type line struct {
 	meters  []*meter
 	asked   []*asked // the same meters, if they are asked
+	taps    []*transport.Tap
 	zones   func(*meter) drivers.Zones
 	observe func(meter string, r *drivers.Reading)
 	log     zerolog.Logger
@@ -31,6 +33,7 @@ type line struct {
 func newLine(meters []*meter, zones func(*meter) drivers.Zones, observe func(string, *drivers.Reading)) *line {
 	l := &line{meters: meters, zones: zones, observe: observe, log: meters[0].log}
 	if meters[0].config.Driver.Push() {
+		l.addTaps()
 		return l
 	}
 	now := time.Now()
@@ -53,6 +56,27 @@ func (l *line) run(ctx context.Context) error {
 	}
 	if len(l.asked) > 0 {
 		return l.supervisor.Run(ctx, l.poll)
+	}
+	return l.runTapped(ctx)
+}
+
+// addTaps makes the taps that the line's meters ask for.
+func (l *line) addTaps() {
+	for _, m := range l.meters {
+		if m.config.Tap != "" {
+			l.taps = append(l.taps, transport.NewTap(m.config.Tap, m.log))
+		}
+	}
+}
+
+// runTapped listens to the line, with its taps open even while it is down.
+func (l *line) runTapped(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var taps sync.WaitGroup
+	defer taps.Wait()
+	defer cancel()
+	for _, tap := range l.taps {
+		taps.Go(func() { tap.Run(ctx) })
 	}
 	return l.supervisor.Run(ctx, l.listen)
 }
@@ -80,7 +104,12 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 			}
 			l.meters[ears.at].refuse(e, time.Now())
 		},
-		Bytes: watch.bytes,
+		Bytes: func(p []byte) {
+			watch.bytes(p)
+			for _, tap := range l.taps {
+				tap.Send(p)
+			}
+		},
 	}
 	return listener.Run(ctx)
 }

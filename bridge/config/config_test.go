@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -47,7 +48,15 @@ var keyedDriver = drivers.Driver{
 	NewConfig: func() drivers.Config { return &keyed{} },
 }
 
-var testLoader = loader{[]drivers.Driver{p1.Driver, keyedDriver}}
+// askedDriver does not listen.
+var askedDriver = drivers.Driver{
+	Name: "asked", NewConfig: func() drivers.Config { return &keyed{} },
+	Dial: func(context.Context, drivers.Line, drivers.Config, drivers.Zones) (drivers.Session, error) {
+		return nil, errors.ErrUnsupported
+	},
+}
+
+var testLoader = loader{[]drivers.Driver{p1.Driver, keyedDriver, askedDriver}}
 
 // sources are what a case is made of. The files are config.toml and
 // options.json, in the same folder as the extra ones.
@@ -117,6 +126,21 @@ var sameConfig = cmp.Options{
 	cmp.Comparer(func(a, b drivers.Driver) bool { return a.Name == b.Name }),
 	cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() && (a == nil) == (b == nil) }),
 	cmpopts.EquateEmpty(),
+}
+
+func TestLoadTakesATapInEveryForm(t *testing.T) {
+	for text, want := range map[string]transport.TapAddress{
+		`2001`: "127.0.0.1:2001", `"2001"`: "127.0.0.1:2001", `":2001"`: "127.0.0.1:2001", `"0.0.0.0:2001"`: "0.0.0.0:2001", `""`: "",
+	} {
+		c, mistakes := sources{toml: good + "tap = " + text}.load(t)
+		if len(mistakes) > 0 || c.Meters[0].Tap != want {
+			t.Errorf("tap = %s is %q, mistakes %v", text, c.Meters[0].Tap, mistakes)
+		}
+	}
+	c, mistakes := sources{toml: good, env: []string{"METER2MQTT_METER__main__TAP=2001"}}.load(t)
+	if len(mistakes) > 0 || c.Meters[0].Tap != "127.0.0.1:2001" {
+		t.Errorf("in the environment it is %q, mistakes %v", c.Meters[0].Tap, mistakes)
+	}
 }
 
 // usualPower and usualFlow are the limits of a meter that names none.

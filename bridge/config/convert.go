@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
 // converter makes a value of one Go type of a leaf, or says what is wrong and
@@ -19,19 +20,20 @@ type converter func(value) (any, error)
 
 // converters are the types that a key may have, of ours and of the drivers.
 var converters = map[reflect.Type]converter{
-	reflect.TypeFor[string]():          to(toText),
-	reflect.TypeFor[Path]():            to(toPath),
-	reflect.TypeFor[bool]():            to(toBool),
-	reflect.TypeFor[*bool]():           to(toSwitch),
-	reflect.TypeFor[time.Duration]():   to(toDuration),
-	reflect.TypeFor[drivers.Decimal](): to(toDecimal),
-	reflect.TypeFor[*time.Location]():  to(toZone),
-	reflect.TypeFor[zerolog.Level]():   to(toLevel),
-	reflect.TypeFor[Format]():          to(toFormat),
-	reflect.TypeFor[[]string]():        to(toTexts),
-	reflect.TypeFor[Power]():           to(toPower),
-	reflect.TypeFor[Flow]():            to(toFlow),
-	reflect.TypeFor[Size]():            to(toSize),
+	reflect.TypeFor[string]():               to(toText),
+	reflect.TypeFor[Path]():                 to(toPath),
+	reflect.TypeFor[bool]():                 to(toBool),
+	reflect.TypeFor[*bool]():                to(toSwitch),
+	reflect.TypeFor[time.Duration]():        to(toDuration),
+	reflect.TypeFor[drivers.Decimal]():      to(toDecimal),
+	reflect.TypeFor[*time.Location]():       to(toZone),
+	reflect.TypeFor[zerolog.Level]():        to(toLevel),
+	reflect.TypeFor[Format]():               to(toFormat),
+	reflect.TypeFor[[]string]():             to(toTexts),
+	reflect.TypeFor[Power]():                to(toPower),
+	reflect.TypeFor[Flow]():                 to(toFlow),
+	reflect.TypeFor[Size]():                 to(toSize),
+	reflect.TypeFor[transport.TapAddress](): to(toTap),
 }
 
 func to[T any](f func(value) (T, error)) converter {
@@ -154,6 +156,18 @@ func toTexts(v value) ([]string, error) {
 		}
 	}
 	return texts, nil
+}
+
+// toTap takes an address, or a port alone, which may also be a number.
+func toTap(v value) (transport.TapAddress, error) {
+	if v.is(integer) {
+		return transport.ParseTap(v.Text)
+	}
+	address, err := toText(v)
+	if err != nil {
+		return "", err
+	}
+	return transport.ParseTap(address)
 }
 
 func toLevel(v value) (zerolog.Level, error) {

@@ -14,18 +14,19 @@ import (
 
 // Meter is one [[meter]] table.
 type Meter struct {
-	Name          string          `koanf:"name"`   // [a-z][a-z0-9_]{0,31}: in topics and ids, for ever
-	Label         string          `koanf:"label"`  // what people see; "": the name
-	Driver        drivers.Driver  `koanf:"driver"` // stands before Port, whose defaults are the driver's
-	Port          transport.Port  `koanf:"port"`
-	Every         time.Duration   `koanf:"every"`          // pushing meters: least gap between states, 0: none
-	Timezone      *time.Location  `koanf:"timezone"`       // nil: by the meter's maker and country, else the host's
-	Factor        drivers.Decimal `koanf:"factor"`         // of current transformers, above 0
-	VoltageFactor drivers.Decimal `koanf:"voltage_factor"` // of voltage transformers, above 0
-	MaxPower      Power           `koanf:"max_power"`      // what the connection can deliver, for plausibility
-	MaxFlow       Flow            `koanf:"max_flow"`       // the same for gas and water
-	Exclude       []string        `koanf:"exclude"`        // keys that are not published; * stands for any characters
-	Retain        *bool           `koanf:"retain"`         // the state topic; nil: by the meter's pace
+	Name          string               `koanf:"name"`   // [a-z][a-z0-9_]{0,31}: in topics and ids, for ever
+	Label         string               `koanf:"label"`  // what people see; "": the name
+	Driver        drivers.Driver       `koanf:"driver"` // stands before Port, whose defaults are the driver's
+	Port          transport.Port       `koanf:"port"`
+	Tap           transport.TapAddress `koanf:"tap"`            // pushing meters: where others may listen to the line; "": nowhere
+	Every         time.Duration        `koanf:"every"`          // pushing meters: least gap between states, 0: none
+	Timezone      *time.Location       `koanf:"timezone"`       // nil: by the meter's maker and country, else the host's
+	Factor        drivers.Decimal      `koanf:"factor"`         // of current transformers, above 0
+	VoltageFactor drivers.Decimal      `koanf:"voltage_factor"` // of voltage transformers, above 0
+	MaxPower      Power                `koanf:"max_power"`      // what the connection can deliver, for plausibility
+	MaxFlow       Flow                 `koanf:"max_flow"`       // the same for gas and water
+	Exclude       []string             `koanf:"exclude"`        // keys that are not published; * stands for any characters
+	Retain        *bool                `koanf:"retain"`         // the state topic; nil: by the meter's pace
 
 	// Options are the driver's own keys, as its NewConfig made them; they passed
 	// their Validate.
@@ -44,12 +45,13 @@ func (l loader) meters(merged *layers) []Meter {
 		return nil
 	}
 	var read []Meter
-	ports := map[string]Meter{}
+	ports, taps := map[string]Meter{}, map[transport.TapAddress]Meter{}
 	for _, id := range merged.meters {
 		s := merged.meter(id)
 		m := l.meter(s)
 		m.validate(s)
 		shareNoPort(ports, m, s)
+		tapAlone(taps, m, s)
 		read = append(read, m)
 	}
 	return read
@@ -158,4 +160,19 @@ func shareNoPort(seen map[string]Meter, m Meter, s *section) {
 		s.wrong("port", fmt.Sprintf("meter %s has this port already", other.Name), "a meter that speaks unasked needs a port of its own")
 	}
 	seen[m.Port.Key()] = m
+}
+
+// tapAlone refuses a tap where there is nothing to tap, and one that another
+// meter has.
+func tapAlone(seen map[transport.TapAddress]Meter, m Meter, s *section) {
+	if m.Tap == "" {
+		return
+	}
+	if m.Driver.Name != "" && !m.Driver.Push() {
+		s.wrong("tap", "a meter that is asked has no tap", "leave it out: only the bytes of meters that speak unasked are of use to others")
+	}
+	if other, taken := seen[m.Tap]; taken && !m.Tap.Any() {
+		s.wrong("tap", fmt.Sprintf("meter %s has this tap already", other.Name), "choose another port")
+	}
+	seen[m.Tap] = m
 }

@@ -384,6 +384,17 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 			sources{toml: namedMeter("main") + "[[meter]]\nname = \"two\"\ndriver = \"p1\"\nport = \"tcp://10.0.0.1:2001/\"\n"},
 			[]Mistake{{inFile, 8, "meter.two.port", "meter main has this port already", "a port of its own"}},
 		},
+		"a tap that is no port":        {sources{toml: meterWith(`tap = "all"`)}, []Mistake{{inFile, 5, "meter.main.tap", `port "all"`, "1 to 65535"}}},
+		"a tap on a port out of range": {sources{toml: meterWith("tap = 70000")}, []Mistake{{inFile, 5, "meter.main.tap", `port "70000"`, "1 to 65535"}}},
+		"a tap that is no text":        {sources{toml: meterWith("tap = true")}, []Mistake{{inFile, 5, "meter.main.tap", "found true or false", "in quotes"}}},
+		"a tap that another meter has": {
+			sources{toml: meterWith("tap = 2001") + "[[meter]]\nname = \"two\"\ndriver = \"p1\"\nport = \"/dev/x\"\ntap = \"127.0.0.1:2001\"\n"},
+			[]Mistake{{inFile, 10, "meter.two.tap", "meter main has this tap already", "another port"}},
+		},
+		"a tap on a meter that is asked": {
+			sources{toml: "[[meter]]\nname = \"main\"\ndriver = \"asked\"\nport = \"/dev/x\"\ntap = \"2001\"\n"},
+			[]Mistake{{inFile, 5, "meter.main.tap", "a meter that is asked has no tap", "leave it out"}},
+		},
 		"a bare number for a duration":      {sources{toml: meterWith("every = 30")}, []Mistake{{inFile, 5, "meter.main.every", "30 has no unit", `write "30s"`}}},
 		"a fraction for a duration":         {sources{toml: meterWith("every = 1.5")}, []Mistake{{inFile, 5, "meter.main.every", "1.5 has no unit", `write "1.5s"`}}},
 		"a bare number in quotes":           {sources{toml: meterWith(`every = "30"`)}, []Mistake{{inFile, 5, "meter.main.every", "30 has no unit", `write "30s"`}}},

@@ -54,6 +54,12 @@
 // whether or not somebody reads just then. It keeps up to 64 KiB and then lets
 // TCP hold the converter back.
 //
+// # Who else may listen
+//
+// A Tap gives the bytes of a line to other programs over TCP, as they arrived and
+// before they are judged. Giving never waits: each client has a buffer of its
+// own, and one who is 64 KiB behind, or takes nothing for 10 s, is sent away.
+//
 // # Who may have a line
 //
 // A serial port is taken with flock, which other careful programs respect, and,
