@@ -176,7 +176,7 @@ func (t *total) judge(n drivers.Decimal, check drivers.Check, at time.Time, r ri
 		t.take(n, at)
 		return Verdict{Accepted: n}
 	}
-	if !t.waiting || !r.bears(t.candidate, n, at.Sub(t.since)) {
+	if !t.agrees(n, at, r) {
 		t.hold(n, at, reason)
 		return Verdict{Reason: reason}
 	}
@@ -184,6 +184,15 @@ func (t *total) judge(n drivers.Decimal, check drivers.Check, at time.Time, r ri
 		return Verdict{Reason: Zero} // it may still be booting
 	}
 	return t.borneOut(n, check, at)
+}
+
+// agrees says whether a value bears out the one that waits. A fall is borne out
+// only by what is lower than the last good value itself.
+func (t *total) agrees(n drivers.Decimal, at time.Time, r rise) bool {
+	if !t.waiting || t.reason == Fell && n.Cmp(t.Value) >= 0 {
+		return false
+	}
+	return r.bears(t.candidate, n, at.Sub(t.since))
 }
 
 // doubt says why a value cannot be taken by itself.
