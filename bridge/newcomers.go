@@ -28,8 +28,13 @@ func (n *newcomers) wait(key string) bool {
 }
 
 // isNewcomer says whether a value must wait because nothing vouches for its name.
+// A sum that was derived so far is new as the meter's own.
 func (m *meter) isNewcomer(key string, check drivers.Check) bool {
-	if _, known := m.picture.index[key]; known || check > drivers.CheckNone {
+	if check > drivers.CheckNone {
+		return false
+	}
+	i, known := m.picture.index[key]
+	if known && !m.picture.entries[i].quantity.Derived {
 		return false
 	}
 	return m.newcomers.wait(key)
