@@ -15,6 +15,10 @@ type Reading struct {
 	Received time.Time // arrival of the frame's last byte; set by who read it, never by a decoder
 	Check    Check     // what vouches for the bytes
 	Values   []Value   // in the order sent
+
+	// Note is what a person should be told about the telegram: what of it nobody
+	// knows, and what to do. A decoder says it once, not with each such telegram.
+	Note string
 }
 
 // Reset empties r and keeps its memory.

@@ -51,6 +51,9 @@ func (c *Config) Validate() error {
 	var errs []error
 	_, err := c.keys()
 	errs = append(errs, err)
+	if c.Key.IsZero() && !c.AuthKey.IsZero() {
+		errs = append(errs, drivers.WithHint(errors.New("key: missing, and auth_key alone opens nothing"), "set key to the encryption key (GUEK, GPK60, «key 64»)"))
+	}
 	switch strings.ToLower(c.Clock) {
 	case "", clockAuto, clockStandard, clockLocal, clockUTC:
 	default:
@@ -75,6 +78,18 @@ func (c *Config) keys() (k dlms.Keys, err error) {
 		errAuth = fmt.Errorf("auth_key: %w", errAuth)
 	}
 	return k, errors.Join(errKey, errAuth)
+}
+
+// caution says what auth_key = "none" gives up.
+func caution(c drivers.Config) string {
+	cfg, ok := c.(*Config)
+	if !ok {
+		return ""
+	}
+	if k, err := cfg.keys(); err != nil || !k.Unchecked {
+		return ""
+	}
+	return `auth_key = "none": the tags of this meter are not checked, so a telegram is only as sure as its frame`
 }
 
 // position is one place of a push list: what stands there, and what one step of

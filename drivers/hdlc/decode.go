@@ -26,6 +26,7 @@ type Decoder struct {
 	blocks    dlms.Blocks
 	cipher    *dlms.Cipher
 	counter   dlms.Counter
+	fallen    *dlms.OpenError // the last refusal by counter, used again
 	clear     []byte
 	tree      dlms.Tree
 	fault     drivers.FrameError
@@ -102,13 +103,23 @@ func (d *Decoder) readCiphered(r *drivers.Reading, apdu []byte, check drivers.Ch
 		check = drivers.CheckTag
 	}
 	if err := d.notification(r, clear, security, check); err != nil {
+		if security.Checked {
+			d.fault.Err, d.fault.Hint = errContent, drivers.Hint(errContent)
+		}
 		return err
 	}
 	if err := d.counter.Check(security); err != nil {
-		return d.lose("invocation counter", 0, len(apdu), err)
+		if d.fallen == nil || d.fallen.Title != security.Title {
+			d.fallen = &dlms.OpenError{Title: security.Title, Err: err}
+		}
+		return d.lose("ciphering", 0, len(apdu), d.fallen)
 	}
 	return nil
 }
+
+// errContent: what a tag vouches for is whole, whatever else it is.
+var errContent = drivers.WithHint(errors.New("the keys fit, but nobody knows what they open"),
+	"the keys and the line are right: please report the meter's maker and model")
 
 // isPush says whether a clear text is a notification, to its last byte.
 func (d *Decoder) isPush(clear []byte) bool {

@@ -16,6 +16,7 @@ var Driver = drivers.Driver{
 	Quiet: 2 * time.Minute,
 	Hint:  "HAN ports speak 2400 8E1 (Kaifa, Aidon, Austria), 2400 8N1 (Kamstrup), Sweden, Slovenia and Croatia 115200 8N1; M-Bus levels need an M-Bus adapter, Sweden's plug an inverted input",
 
+	Caution:   caution,
 	NewConfig: func() drivers.Config { return &Config{Clock: clockAuto} },
 	NewDecoder: func(c drivers.Config, z drivers.Zones) (drivers.Decoder, error) {
 		return newDecoder(c, z)

@@ -260,7 +260,7 @@ func TestARepeatedTelegramIsOldNews(t *testing.T) {
 		stream = AppendHDLC(stream, madePath, seal(t, madeAPDU(), counter), maxLength)
 	}
 	o := decode(t, benchConfig(), stream)
-	want := "invocation counter at byte 0: the invocation counter does not rise"
+	want := "ciphering at byte 0: system title ADN0102030405: the invocation counter does not rise"
 	if len(o.whole) != 3 || cmp.Diff([]string{want, want, want}, o.lost) != "" {
 		t.Errorf("%d readings, lost %q", len(o.whole), o.lost)
 	}

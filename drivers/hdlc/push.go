@@ -15,6 +15,7 @@ type push struct {
 	texts  map[string]string
 
 	scratch []byte
+	noted   map[string]bool // shapes of lists that were told about
 
 	// Of the reading under way.
 	tree   *dlms.Tree
@@ -31,7 +32,7 @@ func newPush(c *Config, z drivers.Zones) (p push, err error) {
 	}
 	p.scales, err = parseScales(c.Scale)
 	p.clock = newClock(c.Clock, z)
-	p.texts = map[string]string{}
+	p.texts, p.noted = map[string]string{}, map[string]bool{}
 	return p, err
 }
 
@@ -67,10 +68,11 @@ func (p *push) body() {
 	switch {
 	case root.Tag != dlms.Array && root.Tag != dlms.Structure:
 		p.item(0, 0)
+		p.note()
 	case p.isRows():
 		p.rows()
 	case root.Tag == dlms.Array:
-		p.items()
+		p.unknown()
 	case p.isObjects():
 		p.objects()
 	case p.isPairs():
@@ -80,6 +82,12 @@ func (p *push) body() {
 	default:
 		p.positional()
 	}
+}
+
+// unknown keeps a list that nobody knows under its positions, and says so once.
+func (p *push) unknown() {
+	p.items()
+	p.note()
 }
 
 // scaling is a scaler and unit from the wire.
@@ -309,7 +317,7 @@ func (p *push) positional() {
 		p.listed(l)
 		return
 	}
-	p.items()
+	p.unknown()
 }
 
 func (p *push) listed(l *list) {
