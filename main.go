@@ -364,6 +364,9 @@ func (p *printer) decode(name string, d drivers.Decoder) error {
 
 func (p *printer) print(r *drivers.Reading) error {
 	p.readings++
+	if r.Note != "" {
+		fmt.Fprintln(os.Stderr, "note: "+r.Note)
+	}
 	p.line = append(r.AppendJSON(p.line[:0]), '\n')
 	if _, err := p.out.Write(p.line); err != nil {
 		return err

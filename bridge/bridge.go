@@ -71,6 +71,7 @@ func New(c config.Config, o Options) (*Bridge, error) {
 	}
 	b.link = newLink(c, o, secure)
 	b.devices = &devices{link: b.link}
+	b.tellSharedKeys(c.Meters)
 	for _, c := range c.Meters {
 		m, err := b.newMeter(c)
 		if err != nil {

@@ -158,6 +158,7 @@ func (b *Bridge) takeOver(ctx context.Context, c config.Config) error {
 		}
 		next, fresh = append(next, m), append(fresh, m)
 	}
+	b.tellSharedKeys(c.Meters)
 	b.exchange(ctx, old, next, fresh)
 	return nil
 }

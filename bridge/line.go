@@ -99,9 +99,7 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 			return nil
 		},
 		Lost: func(e *drivers.FrameError) {
-			if !isDamage(e) {
-				watch.heard = true // a whole frame: the line is not what is wrong
-			}
+			watch.lost(e)
 			l.meters[ears.at].refuse(e, time.Now())
 		},
 		Bytes: func(p []byte) {
@@ -173,6 +171,9 @@ type watch struct {
 	log   zerolog.Logger
 	hint  string
 }
+
+// lost notes a frame that was whole: the line is not what is wrong.
+func (w *watch) lost(e *drivers.FrameError) { w.heard = w.heard || !isDamage(e) }
 
 func (w *watch) bytes(p []byte) {
 	w.count += len(p)

@@ -78,9 +78,10 @@ type meter struct {
 	counted   time.Time // the diagnostic topic
 	counts    counts
 	losses    losses
-	payload   int           // size of the last state, to make room for the next
-	exchanged bool          // a total of the reading at hand started anew
-	toldTwice bool          // that a code came twice
+	payload   int  // size of the last state, to make room for the next
+	exchanged bool // a total of the reading at hand started anew
+	toldTwice bool // that a code came twice
+	notes     map[string]bool
 	learned   bool          // something was learned since it was saved
 	drift     time.Duration // of the meter's clock, ahead of ours
 	clockOff  bool
@@ -97,6 +98,7 @@ func (m *meter) accept(r *drivers.Reading) {
 	defer m.mu.Unlock()
 	now := r.Received
 	m.counts.good++
+	m.tellNote(r)
 	m.pace.saw(now)
 	announce := m.identify(r)
 	if m.take(r) {
