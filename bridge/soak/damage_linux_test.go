@@ -92,6 +92,7 @@ func TestDamagedTelegrams(t *testing.T) {
 		{"crc, check none", "none", telegram},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			count := length(t, 10_000, 100_000)
 			d := newDamaged(t, c.check, c.form)
 			b := newBroker(t)
