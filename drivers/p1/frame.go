@@ -333,9 +333,32 @@ func (f *framer) takeEnd(bang, end int, closed bool) (telegram, error) {
 		e.Got, e.Want = uint32(crc), uint32(want)
 		return f.lose(e)
 	}
+	if at := secondHead(f.buf[f.pos:bang]); at > 0 {
+		return f.lose(drivers.FrameError{Field: "end line", Offset: at, Length: at, Err: errCut})
+	}
 	f.crcSeen = true
 	return f.accept(bang, after, drivers.CheckCRC16)
 }
+
+// secondHead is where another telegram begins within b, in the middle of a line
+// that was cut: at a / whose line an empty one follows, as behind every
+// identification. 0: nowhere. One in 65,536 such splices has a CRC that fits.
+func secondHead(b []byte) int {
+	for at := 1; ; at++ {
+		n := bytes.IndexByte(b[at:], '/')
+		if n < 0 {
+			return 0
+		}
+		at += n
+		line := bytes.IndexByte(b[at:], '\n') + 1
+		if line > 0 && (bytes.HasPrefix(b[at+line:], newline) || bytes.HasPrefix(b[at+line:], crlf)) && !inIdent(b[:at]) {
+			return at
+		}
+	}
+}
+
+// inIdent says whether what stands before a / is still the identification.
+func inIdent(before []byte) bool { return bytes.IndexByte(before, '\n') < 0 }
 
 // endLine reads what stands behind the !: up to four hexadecimal digits, in
 // either case. Fewer than four need something behind them that ends them. no: it
@@ -385,7 +408,10 @@ func (f *framer) crcOf(b []byte, sent uint16) (uint16, bool) {
 	return crc, whole == sent
 }
 
-var crlf = []byte("\r\n")
+var (
+	crlf    = []byte("\r\n")
+	newline = crlf[1:]
+)
 
 // takeUnchecked takes a telegram without a CRC, if that may be and its form is
 // beyond doubt.
