@@ -6,7 +6,14 @@ import "time"
 type pace struct {
 	last     time.Time
 	interval time.Duration // the usual time between two; 0: not known yet
+	gaps     int           // how many were seen, as far as it matters
 }
+
+// settled is how many gaps tell a pace: of a list that comes each hour, twice
+// within seconds, the first gap tells nothing.
+const settled = 3
+
+func (p *pace) isSettled() bool { return p.gaps >= settled }
 
 // saw notes that it came at now. A longer interval counts at once, a shorter one
 // slowly: a meter that sometimes leaves one out is not declared dead for it.
@@ -17,6 +24,7 @@ func (p *pace) saw(now time.Time) {
 		} else {
 			p.interval -= (p.interval - d) / 8
 		}
+		p.gaps = min(p.gaps+1, settled)
 	}
 	p.last = now
 }

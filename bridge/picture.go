@@ -97,11 +97,20 @@ func (e *entry) changed(v *drivers.Value, derived bool) bool {
 func (p *picture) age(now time.Time) (changed bool) {
 	for i := range p.entries {
 		e := &p.entries[i]
-		if !e.stale && e.pace.late(now, staleTimes, staleFloor, staleUnknown) {
+		if !e.stale && e.isLate(now) {
 			e.stale, changed = true, true
 		}
 	}
 	return changed
+}
+
+// isLate says whether the key stayed away for too long. Its pace counts once it is
+// settled.
+func (e *entry) isLate(now time.Time) bool {
+	if !e.pace.isSettled() {
+		return e.pace.seen() && now.Sub(e.pace.last) > staleUnknown
+	}
+	return e.pace.late(now, staleTimes, staleFloor, staleUnknown)
 }
 
 // quantities are all that the meter is known to give, in the order they came.

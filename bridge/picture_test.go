@@ -217,3 +217,21 @@ func TestTopicLevel(t *testing.T) {
 		}
 	}
 }
+
+// HAN ports: the hourly list, which some meters send twice within seconds.
+func TestAnHourlyListThatIsSentTwiceKeepsItsKeys(t *testing.T) {
+	var p picture
+	energy := number(t, "1-0:1.8.0", "1234.500", "kWh")
+	for hour := range 5 {
+		at := start.Add(time.Duration(hour) * time.Hour)
+		for _, seconds := range []int{0, 10} {
+			p.renew("k", &energy, false, at.Add(time.Duration(seconds)*time.Second))
+		}
+		if p.age(at.Add(59 * time.Minute)) {
+			t.Errorf("null in hour %d", hour)
+		}
+	}
+	if !p.age(start.Add(12 * time.Hour)) {
+		t.Error("not null after seven silent hours")
+	}
+}
