@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"encoding/json"
 	"sync"
 	"time"
@@ -325,7 +326,8 @@ type diagnostic struct {
 func (m *meter) publishDiagnostic(now time.Time) {
 	m.counted = now
 	d := diagnostic{
-		Line: string(m.line), Good: m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
+		Line: string(cmp.Or(m.line, transport.LineOpening)), // what it is about to be, before it has said so
+		Good: m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
 		RoundTrip: m.roundTrip.Round(time.Millisecond).Seconds(),
 	}
 	if m.pace.seen() {
