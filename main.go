@@ -268,6 +268,7 @@ func decodeCommand() *cobra.Command {
 	var (
 		driver, zone string
 		set          []string
+		keys         keyFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "decode --driver NAME [FILE...]",
@@ -278,16 +279,22 @@ refused one a line on stderr. Exits 0 if there was a reading and nothing was
 refused.`,
 		Example: `  meter2mqtt decode --driver p1 telegram.txt
   cat /dev/ttyUSB0 | meter2mqtt decode --driver p1
+  meter2mqtt decode --driver p1 --key-file key.txt ciphered.bin
   meter2mqtt decode --driver p1 --timezone Europe/Brussels --set check=none telegram.txt`,
 		RunE: working(func(cmd *cobra.Command, args []string) error {
 			d, ok := all.ByName(driver)
 			if !ok {
 				return usage{fmt.Errorf("driver %q: want one of %s", driver, driverNames())}
 			}
-			options, err := config.DriverOptions(d, set)
+			settings, err := keys.settings(d)
 			if err != nil {
 				return err
 			}
+			options, err := config.DriverOptions(d, append(settings, set...))
+			if err != nil {
+				return err
+			}
+			keys.warn(d, options)
 			zones := drivers.Zones{Host: time.Local}
 			if zone != "" {
 				if zones.Meter, err = time.LoadLocation(zone); err != nil {
@@ -300,7 +307,47 @@ refused.`,
 	cmd.Flags().StringVar(&driver, "driver", "", "one of "+driverNames())
 	cmd.Flags().StringVar(&zone, "timezone", "", "zone of clocks that send no offset, as in Europe/Amsterdam")
 	cmd.Flags().StringArrayVar(&set, "set", nil, "a key of the driver's configuration, KEY=VALUE")
+	keys.register(cmd)
 	return cmd
+}
+
+// keyFlags are the keys of a meter that ciphers.
+type keyFlags struct{ key, file, auth string }
+
+func (k *keyFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&k.key, "key", "", "encryption key of a meter that ciphers; others on this machine can see it, so rather --key-file")
+	cmd.Flags().StringVar(&k.file, "key-file", "", "file that holds the encryption key and nothing else")
+	cmd.Flags().StringVar(&k.auth, "auth-key", "", `authentication key; "none" reads without checking tags`)
+	cmd.MarkFlagsMutuallyExclusive("key", "key-file")
+}
+
+// settings are the flags as keys of a driver's configuration.
+func (k *keyFlags) settings(d drivers.Driver) (settings []string, err error) {
+	for _, s := range []struct{ flag, key, value string }{
+		{"--key", "key", k.key}, {"--key-file", "key_file", k.file}, {"--auth-key", "auth_key", k.auth},
+	} {
+		switch {
+		case s.value == "":
+		case !config.HasKey(d, s.key):
+			return nil, usage{fmt.Errorf("%s: meters of driver %s have no such key", s.flag, d.Name)}
+		default:
+			settings = append(settings, s.key+"="+s.value)
+		}
+	}
+	return settings, nil
+}
+
+// warn tells what the flags give away, and what the configuration gives up.
+func (k *keyFlags) warn(d drivers.Driver, options drivers.Config) {
+	if k.key != "" {
+		fmt.Fprintln(os.Stderr, "warning: others on this machine can see --key; --key-file hides it")
+	}
+	if d.Caution == nil {
+		return
+	}
+	if given := d.Caution(options); given != "" {
+		fmt.Fprintln(os.Stderr, "warning: "+given)
+	}
 }
 
 func driverNames() string {
@@ -434,6 +481,7 @@ Faults, each given with --fault:
 ` + faultHelp(),
 		Example: `  meter2mqtt simulate --driver p1 --listen tcp://127.0.0.1:0
   meter2mqtt simulate --driver hdlc --model austria
+  meter2mqtt simulate --driver p1 --key 0F1E2D3C4B5A69788796A5B4C3D2E1F0
   meter2mqtt simulate --driver p1 --listen pty:/tmp/meter --fault bad-crc`,
 		Args: cobra.NoArgs,
 		RunE: working(func(cmd *cobra.Command, _ []string) error {
@@ -457,8 +505,8 @@ Faults, each given with --fault:
 	cmd.Flags().StringVar(&listen, "listen", "tcp://127.0.0.1:0", "tcp://host:port or pty:PATH")
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "a fault to show, may be given several times")
 	cmd.Flags().StringVar(&model, "model", "", "which of the driver's meters (default: the first)")
-	cmd.Flags().StringVar(&key, "key", sim.ExampleKey, "encryption key of a meter that ciphers")
-	cmd.Flags().StringVar(&authKey, "auth-key", sim.ExampleAuthKey, "authentication key of a meter that ciphers")
+	cmd.Flags().StringVar(&key, "key", "", "encryption key: p1 ciphers with it, hdlc models that cipher take it in place of "+sim.ExampleKey)
+	cmd.Flags().StringVar(&authKey, "auth-key", "", "authentication key: in place of "+sim.ExampleAuthKey+", for p1 in place of that of Luxembourg")
 	cmd.Flags().DurationVar(&period, "period", 0, "time between two telegrams (default: the meter's own)")
 	return cmd
 }

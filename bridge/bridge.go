@@ -162,6 +162,7 @@ func (b *Bridge) startLines(ctx context.Context, meters []*meter) {
 	byPort := map[string][]*meter{}
 	for _, m := range meters {
 		m.journal, m.acked = b.journal, b.journal.Acked
+		m.caution()
 		key := m.lineKey()
 		if byPort[key] == nil {
 			order = append(order, key)
@@ -170,6 +171,15 @@ func (b *Bridge) startLines(ctx context.Context, meters []*meter) {
 	}
 	for _, key := range order {
 		b.startLine(ctx, key, newLine(byPort[key], zonesOf, b.options.Observe))
+	}
+}
+
+// caution says what the meter's configuration gives up.
+func (m *meter) caution() {
+	if f := m.config.Driver.Caution; f != nil {
+		if given := f(m.config.Options); given != "" {
+			m.log.Warn().Msg(given)
+		}
 	}
 }
 

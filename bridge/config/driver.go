@@ -35,6 +35,13 @@ func DriverOptions(d drivers.Driver, settings []string) (drivers.Config, error) 
 	return options, r.err()
 }
 
+// HasKey says whether a driver's own configuration has a key of that name.
+func HasKey(d drivers.Driver, key string) bool {
+	s := section{}
+	s.allow(d.NewConfig())
+	return slices.Contains(s.keys, key)
+}
+
 // exampleKey is a key that the driver has, for a message.
 func exampleKey(d drivers.Driver) string {
 	s := section{}

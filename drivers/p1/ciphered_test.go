@@ -39,10 +39,6 @@ func cipheredBy(t testing.TB, c *Config, control byte, counter uint32, clear str
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys.Unchecked = false
-	if keys.Authentication.IsZero() {
-		keys.Authentication = LuxembourgAuthKey()
-	}
 	cipher, err := dlms.NewCipher(keys, nil)
 	if err != nil {
 		t.Fatal(err)

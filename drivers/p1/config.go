@@ -54,7 +54,8 @@ func (c *Config) keys() (k dlms.Keys, public bool, err error) {
 	case strings.EqualFold(auth, noAuthKey):
 		k.Unchecked = true
 	case auth == "" && !c.Key.IsZero():
-		k.Authentication, public = LuxembourgAuthKey(), true
+		public = true
+		k.Authentication, errAuth = parseKey("auth_key", LuxembourgAuthKey)
 	default:
 		k.Authentication, errAuth = parseKey("auth_key", auth)
 	}
@@ -94,13 +95,7 @@ func fitsSuite0(k dlms.Key) bool {
 
 // LuxembourgAuthKey is the authentication key of every meter in Luxembourg, which
 // its grid companies have made public.
-func LuxembourgAuthKey() dlms.Key {
-	k, err := dlms.NewKey([]byte{0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xAA, 0xBB, 0xCC, 0xDD, 0xEE, 0xFF})
-	if err != nil {
-		panic(err) // 16 bytes are a key
-	}
-	return k
-}
+const LuxembourgAuthKey = "00112233445566778899AABBCCDDEEFF"
 
 // caution says what auth_key = "none" gives up.
 func caution(c drivers.Config) string {

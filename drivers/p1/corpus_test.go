@@ -41,7 +41,7 @@ type corpusCase struct {
 // is known without being told.
 func (c *corpusCase) config(check string) *Config {
 	cfg := Config{Check: check, Key: drivers.NewSecret(c.Key.Encryption)}
-	if c.Key.Authentication != "00112233445566778899AABBCCDDEEFF" {
+	if c.Key.Authentication != LuxembourgAuthKey {
 		cfg.AuthKey = drivers.NewSecret(c.Key.Authentication)
 	}
 	return &cfg

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/dlms"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
 )
@@ -21,6 +22,7 @@ var dsmrFaults = []Fault{
 	{Name: "noise", Every: 5, Doc: "random bytes come before the telegram"},
 	{Name: "silence", Every: 60, Doc: "the meter says nothing for thirty telegrams"},
 	{Name: "zero-total", Every: 20, Doc: "the first total reads 0, with a CRC that fits"},
+	{Name: "counter-back", Every: 20, Doc: "the invocation counter falls back to its start (with --key)"},
 }
 
 // silence is how many telegrams the fault of that name swallows.
@@ -275,6 +277,10 @@ type dsmrPort struct {
 	period time.Duration
 	every  map[string]int // fault → each how many telegrams
 	seed   uint64
+
+	mu      sync.Mutex
+	cipher  *dlms.Cipher // nil: it speaks in clear
+	counter uint32
 }
 
 func newDSMR(o Options) (*Simulator, error) {
@@ -288,8 +294,41 @@ func newDSMR(o Options) (*Simulator, error) {
 	if o.Period == 0 {
 		o.Period = time.Second
 	}
-	p := &dsmrPort{meter: NewDSMR(o.Seed, o.Clock()), clock: o.Clock, period: o.Period, every: every, seed: o.Seed}
+	p := &dsmrPort{
+		meter: NewDSMR(o.Seed, o.Clock()), clock: o.Clock, period: o.Period, every: every, seed: o.Seed,
+		counter: uint32(o.Clock().Unix()), // rises over a restart too
+	}
+	if err := p.cipherWith(o.Key, o.AuthKey); err != nil {
+		return nil, err
+	}
 	return &Simulator{Driver: "p1", serve: p.serve}, nil
+}
+
+// cipherWith makes the meter cipher, if there is a key.
+func (p *dsmrPort) cipherWith(key, auth drivers.Secret) (err error) {
+	if key.IsZero() && auth.IsZero() {
+		return nil
+	}
+	if auth.IsZero() {
+		auth = drivers.NewSecret(p1.LuxembourgAuthKey)
+	}
+	if p.cipher, err = newSealer(key, auth); err != nil {
+		return err
+	}
+	_, err = p.seal(nil, false) // a key of another suite
+	return err
+}
+
+// seal ciphers and authenticates a telegram.
+func (p *dsmrPort) seal(telegram []byte, fallBack bool) ([]byte, error) {
+	const encryptedAndAuthenticated = 0x30
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.counter++; fallBack {
+		p.counter = 1
+	}
+	s := dlms.Security{Title: dlms.Title{'S', 'I', 'M', 0, 0, 0, 0, 1}, Control: encryptedAndAuthenticated, Counter: p.counter}
+	return p.cipher.Seal(nil, s, telegram)
 }
 
 // serve sends a telegram at once, then one each period.
@@ -345,6 +384,11 @@ func (p *dsmrPort) spoken(n int, noise *rand.Rand) ([]byte, error) {
 	}
 	if p.due("bad-crc", n) {
 		spoil(&b[len(b)-len("0\r\n")])
+	}
+	if p.cipher != nil {
+		if b, err = p.seal(b, p.due("counter-back", n)); err != nil {
+			return nil, err
+		}
 	}
 	if p.due("cut", n) {
 		b = b[:len(b)/2]

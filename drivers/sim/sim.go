@@ -23,7 +23,8 @@ type Options struct {
 	Clock  func() time.Time // nil: time.Now
 
 	// Key and AuthKey are those of a meter that ciphers; zero: ExampleKey,
-	// ExampleAuthKey.
+	// ExampleAuthKey. A P1 meter ciphers if one of them is given; its AuthKey is
+	// Luxembourg's if it is zero.
 	Key, AuthKey drivers.Secret
 }
 
