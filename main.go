@@ -339,8 +339,8 @@ func (k *keyFlags) settings(d drivers.Driver) (settings []string, err error) {
 
 // warn tells what the flags give away, and what the configuration gives up.
 func (k *keyFlags) warn(d drivers.Driver, options drivers.Config) {
-	if k.key != "" {
-		fmt.Fprintln(os.Stderr, "warning: others on this machine can see --key; --key-file hides it")
+	if k.key != "" || k.auth != "" && !strings.EqualFold(k.auth, "none") {
+		fmt.Fprintln(os.Stderr, "warning: others on this machine can see --key and --auth-key; --key-file and --set auth_key_file=FILE hide them")
 	}
 	if d.Caution == nil {
 		return
