@@ -108,7 +108,7 @@ func (h *homeAssistant) complaints() ([]complaint, error) {
 	}
 	fresh := all[min(h.told, len(all)):]
 	h.told = len(all)
-	return slices.DeleteFunc(fresh, h.aboutOutage), nil
+	return slices.DeleteFunc(fresh, func(c complaint) bool { return h.aboutOutage(c) || c.aboutVolume() }), nil
 }
 
 // outage is what Home Assistant's client says when its broker goes away.
@@ -119,6 +119,13 @@ var outage = regexp.MustCompile(`^(Error returned from MQTT server: |Failed to c
 // no publisher can cause it.
 func (h *homeAssistant) aboutOutage(c complaint) bool {
 	return h.broker.stopped && c.Logger == "homeassistant.components.mqtt.client" && outage.MatchString(c.Message)
+}
+
+// aboutVolume says whether c only counts what was logged: each entity that is
+// added, changed or removed is a line to Home Assistant, and a test does in
+// seconds what takes a home months.
+func (c complaint) aboutVolume() bool {
+	return c.Logger == "homeassistant.util.logging" && strings.Contains(c.Message, "logging too frequently")
 }
 
 // The marker is a sensor of the harness: what was published before its new state
