@@ -53,6 +53,9 @@ func (m *meter) guarded(values []drivers.Value, r *drivers.Reading) []drivers.Va
 	kept := values[:0]
 	for i := range values {
 		v := &values[i]
+		if v.Flags&drivers.Vacant != 0 {
+			continue // before it is named: the one that is real has the first claim to the key
+		}
 		key := m.name(v)
 		fresh := m.isNewcomer(key, r.Check)
 		if m.excluded(key) || m.isTotal(v) && !m.plausible(key, v, r) || fresh {

@@ -434,3 +434,26 @@ func TestTwoGatewaysDoNotShareAState(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAChannelThatNoMeterIsBehindIsNotPublished(t *testing.T) {
+	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
+	b.Start()
+	defer b.Stop()
+	g.configure(b, p1Meter("main", m.port(), ""))
+	g.start()
+	m.say(telegram("1-0:1.7.0(00.193*kW)",
+		"0-1:24.1.0(003)", "0-1:96.1.0()", "0-1:24.2.1(700101010000W)(00000000)",
+		"0-2:24.1.0(003)", "0-2:96.1.0(4731)", "0-2:24.2.1(260131230000W)(00246.138*m3)"))
+	state := untilField(b, "meter2mqtt/main/state", "0-2:24.2.1", "246.138")
+	if strings.Contains(state.Payload, "0-1:") {
+		t.Errorf("got %s", state.Payload)
+	}
+	b.Until("discovery", func(m brokertest.Message) bool {
+		return m.Topic == "homeassistant/device/meter2mqtt_main_ch2/config"
+	})
+	for _, s := range b.Seen("") {
+		if strings.Contains(s.Topic, "main_ch1") {
+			t.Errorf("announced: %s", s.Topic)
+		}
+	}
+}

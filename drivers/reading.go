@@ -128,6 +128,7 @@ const (
 	Overflow                        // the register ran over
 	ClockDoubtful                   // its time stamp is not to be trusted
 	Logged                          // a row of the meter's own log, not its present state
+	Vacant                          // of a channel that no meter is behind, or that another has taken: never published
 )
 
 // Check is what vouches for the bytes of a Reading, from nothing to a

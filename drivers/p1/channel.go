@@ -90,7 +90,7 @@ func (c *channel) note(v *drivers.Value) {
 func taken(v *drivers.Value) bool { return v.Unit != "" && v.Time.Wall.Year() >= 2000 }
 
 // resolveChannels turns what the telegram said about channels into r.Channels,
-// and leaves out the values of channels that are dead or were replaced.
+// and marks the values of channels that are dead or were replaced.
 func (d *Decoder) resolveChannels(r *drivers.Reading) {
 	gone := false
 	for i := range d.channels {
@@ -102,23 +102,17 @@ func (d *Decoder) resolveChannels(r *drivers.Reading) {
 		}
 	}
 	if gone {
-		d.dropValues(r)
+		d.markVacant(r)
 	}
 }
 
-// dropValues leaves out the values of dropped channels.
-func (d *Decoder) dropValues(r *drivers.Reading) {
-	kept := 0
-	for i := range r.Values {
-		if i < len(d.owners) && d.owners[i] > 0 && d.channels[d.owners[i]-1].dropped {
-			continue
+// markVacant marks the values of dropped channels.
+func (d *Decoder) markVacant(r *drivers.Reading) {
+	for i, owner := range d.owners {
+		if owner > 0 && d.channels[owner-1].dropped {
+			r.Values[i].Flags |= drivers.Vacant
 		}
-		if kept < i {
-			r.Values[kept] = r.Values[i]
-		}
-		kept++
 	}
-	r.Values = r.Values[:kept]
 }
 
 // dead says that no meter is there: neither a number nor a reading.

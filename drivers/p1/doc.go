@@ -72,8 +72,9 @@
 //
 // Meters behind this one, 0-n, are Channels of the Reading. A channel without a
 // number whose reading is absent, or zero and never taken, has no meter: it gives
-// neither Channel nor Values. Where one channel is announced twice, the meter
-// whose reading is newer is real, and the other's values are left out.
+// no Channel, and its values are flagged Vacant. Where one channel is announced
+// twice, the meter whose reading is newer is real, and the other's values are
+// flagged so.
 //
 // # Clocks
 //
