@@ -30,10 +30,11 @@ type Driver struct {
 	// when the meter starts; "", as nil Caution: nothing.
 	Caution func(Config) string
 
-	NewConfig  func() Config                                                   // a pointer to defaults; its koanf tags are the keys
-	NewDecoder func(Config, Zones) (Decoder, error)                            // captured bytes in, readings out; every protocol has one
-	Dial       func(context.Context, Line, Config, Zones) (Session, error)     // nil: its meters only push
-	Scan       func(context.Context, Line, Config, func(Identity) error) error // nil: a line cannot be searched
+	NewConfig  func() Config                                               // a pointer to defaults; its koanf tags are the keys
+	NewDecoder func(Config, Zones) (Decoder, error)                        // captured bytes in, readings out; every protocol has one
+	Dial       func(context.Context, Line, Config, Zones) (Session, error) // nil: its meters only push
+	Scan       func(context.Context, Line, Config, Search) error           // nil: a line cannot be searched
+	Ways       []string                                                    // how Scan can look: "primary", "secondary"
 }
 
 // Push says whether the driver's meters speak unasked: the bridge then feeds

@@ -56,6 +56,12 @@ func (d *Decoder) Gap() {
 	d.ended = true
 }
 
+// forget drops what is unfinished and unread.
+func (d *Decoder) forget() {
+	d.framer = Framer{buf: d.framer.buf[:0]}
+	d.joining, d.damaged, d.ended = false, false, false
+}
+
 // Next is the next reading, ErrMore or a *drivers.FrameError.
 func (d *Decoder) Next(r *drivers.Reading) error {
 	for {
@@ -199,7 +205,7 @@ func (d *Decoder) alarm(r *drivers.Reading, n int) error {
 	d.app.start(r)
 	d.who(r)
 	v := grow(r)
-	*v = drivers.Value{Name: "alarm", Record: &present}
+	*v = drivers.Value{Name: nameAlarm, Record: &present}
 	setUint(v, uint64(d.frame.Data[n]), 0)
 	d.complete(r)
 	return nil

@@ -16,10 +16,15 @@ var Driver = drivers.Driver{
 	Gap:  300 * time.Millisecond,
 	Hint: "an M-Bus meter speaks only when asked; is the line 8E1, and does the level converter have its 36 V?",
 
-	NewConfig: func() drivers.Config { return &Config{} },
+	Every: time.Hour,
+
+	NewConfig: func() drivers.Config { return newConfig() },
 	NewDecoder: func(_ drivers.Config, z drivers.Zones) (drivers.Decoder, error) {
 		return NewDecoder(zoneOf(z)), nil
 	},
+	Dial: dial,
+	Scan: scan,
+	Ways: ways[:],
 }
 
 // zoneOf is the zone of the meter's clock, else the gateway's own.

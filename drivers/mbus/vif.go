@@ -33,6 +33,7 @@ const (
 	nameManufacturer = "manufacturer_specific"
 	nameUnknown      = "unknown"
 	nameText         = "text_unit"
+	nameAlarm        = "alarm"
 )
 
 // VIF codes that change how a record goes on.
