@@ -37,9 +37,9 @@ func (l *lossLog) told(t *testing.T) (all []string) {
 }
 
 var (
-	badCheck = &drivers.FrameError{Field: "FCS", Offset: 40, Got: 1, Want: 2, Err: drivers.ErrChecksum, Hint: "look at the cable"}
+	errCheck = &drivers.FrameError{Field: "FCS", Offset: 40, Got: 1, Want: 2, Err: drivers.ErrChecksum, Hint: "look at the cable"}
 	another  = &drivers.FrameError{Field: "FCS", Offset: 90, Got: 3, Want: 4, Err: drivers.ErrChecksum, Hint: "look at the cable"}
-	badKey   = &drivers.FrameError{Field: "ciphering", Err: drivers.ErrAuth, Hint: "compare the key"}
+	errKey   = &drivers.FrameError{Field: "ciphering", Err: drivers.ErrAuth, Hint: "compare the key"}
 )
 
 func TestEachKindOfLossIsToldAtOnceAndThenOnceAnHour(t *testing.T) {
@@ -57,16 +57,16 @@ func TestEachKindOfLossIsToldAtOnceAndThenOnceAnHour(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	step(0, []string{"1 × FCS at byte 40: checksum does not fit: got 0x1, want 0x2 (look at the cable)"}, badCheck)
-	step(time.Minute, nil, another, badCheck, another)
-	step(time.Minute, []string{"1 × ciphering at byte 0: key or password does not fit (compare the key)"}, badKey, badKey)
+	step(0, []string{"1 × FCS at byte 40: checksum does not fit: got 0x1, want 0x2 (look at the cable)"}, errCheck)
+	step(time.Minute, nil, another, errCheck, another)
+	step(time.Minute, []string{"1 × ciphering at byte 0: key or password does not fit (compare the key)"}, errKey, errKey)
 	step(59*time.Minute, []string{
 		"3 × FCS at byte 90: checksum does not fit: got 0x3, want 0x4 (look at the cable)",
 	})
 	step(time.Minute, []string{"1 × ciphering at byte 0: key or password does not fit (compare the key)"})
-	step(30*time.Minute, nil, badKey)
+	step(30*time.Minute, nil, errKey)
 	step(2*time.Hour, []string{"1 × ciphering at byte 0: key or password does not fit (compare the key)"})
-	step(2*time.Hour, []string{"1 × FCS at byte 40: checksum does not fit: got 0x1, want 0x2 (look at the cable)"}, badCheck)
+	step(2*time.Hour, []string{"1 × FCS at byte 40: checksum does not fit: got 0x1, want 0x2 (look at the cable)"}, errCheck)
 }
 
 func TestALineThatInventsLossesFillsNeitherLogNorMemory(t *testing.T) {

@@ -38,7 +38,7 @@ func encryptionKey(options drivers.Config) string {
 		return ""
 	}
 	for field, value := range v.Elem().Fields() {
-		if secret, ok := value.Interface().(drivers.Secret); ok && field.Tag.Get("koanf") == "key" {
+		if secret, ok := reflect.TypeAssert[drivers.Secret](value); ok && field.Tag.Get("koanf") == "key" {
 			return keyDress.Replace(strings.TrimPrefix(strings.ToLower(strings.TrimSpace(secret.Reveal())), "0x"))
 		}
 	}
