@@ -147,22 +147,14 @@ func (m *meter) identifyChannel(c drivers.Channel) (changed bool) {
 
 // merge is known with what said says.
 func merge(known, said drivers.Identity) drivers.Identity {
-	for _, f := range [...]struct {
-		to   *string
-		from string
-	}{
-		{&known.Driver, said.Driver},
-		{&known.ID, said.ID},
-		{&known.Manufacturer, said.Manufacturer},
-		{&known.Model, said.Model},
-		{&known.Version, said.Version},
-		{&known.Medium, said.Medium},
-	} {
-		if f.from != "" {
-			*f.to = f.from
-		}
+	return drivers.Identity{
+		Driver:       cmp.Or(said.Driver, known.Driver),
+		ID:           cmp.Or(said.ID, known.ID),
+		Manufacturer: cmp.Or(said.Manufacturer, known.Manufacturer),
+		Model:        cmp.Or(said.Model, known.Model),
+		Version:      cmp.Or(said.Version, known.Version),
+		Medium:       cmp.Or(said.Medium, known.Medium),
 	}
-	return known
 }
 
 // refuse notes a lost frame.
