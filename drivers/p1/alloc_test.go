@@ -13,8 +13,8 @@ import (
 // The race detector allocates on its own account, hence the build tag.
 func TestSteadyStreamAllocatesNothing(t *testing.T) {
 	broken := dsmr5[:len(dsmr5)-6] + "0001\r\n"
-	seal := func(c *Config, control byte, counter uint32, clear string) string {
-		return string(cipheredBy(t, c, control, counter, clear))
+	seal := func(c *Config, control byte, counter uint32, text string) string {
+		return string(cipheredBy(t, c, control, counter, text))
 	}
 	tagged := seal(luxembourg, 0x30, 1, dsmr5)
 	for name, stream := range map[string]string{
@@ -67,7 +67,9 @@ func TestAMeterWithoutItsKeyCostsNoMemory(t *testing.T) {
 	var r drivers.Reading
 	once := func() {
 		d.Feed(b)
-		for !errors.Is(d.Next(&r), drivers.ErrMore) {
+		var err error
+		for !errors.Is(err, drivers.ErrMore) {
+			err = d.Next(&r)
 		}
 	}
 	once()

@@ -186,8 +186,8 @@ func newUnsealer(c *Config) (*unsealer, error) {
 
 // plausible says whether a clear text begins as a telegram does, or as the data
 // lines of one.
-func (u *unsealer) plausible(clear []byte) bool {
-	line, size := cutLine(clear[:min(len(clear), maxLine)])
+func (u *unsealer) plausible(text []byte) bool {
+	line, size := cutLine(text[:min(len(text), maxLine)])
 	if size == len(line) || len(line) == 0 {
 		return false // it has no end, or is none
 	}
@@ -199,7 +199,7 @@ func (u *unsealer) plausible(clear []byte) bool {
 			return false
 		}
 	}
-	u.suspect = clear
+	u.suspect = text
 	return true
 }
 
@@ -263,11 +263,11 @@ func (u *unsealer) openHeaded(b []byte, body int, mark endMark) (telegram, error
 func (u *unsealer) decipher(apdu []byte, keep int) (dlms.Security, error) {
 	u.suspect, u.whole = nil, false
 	u.clear = slices.Grow(u.clear[:keep], len(apdu)+tagSize) // what Open needs; no more on an error
-	clear, security, err := u.cipher.Open(u.clear, apdu)
+	text, security, err := u.cipher.Open(u.clear, apdu)
 	if err != nil {
 		return security, u.refuse(err, security.Title, len(apdu))
 	}
-	u.clear = clear
+	u.clear = text
 	return security, nil
 }
 
@@ -313,22 +313,22 @@ func (u *unsealer) isSound() bool {
 // judge takes a clear text for one telegram, from its first byte to its last. Its
 // CRC must fit. Only under a tag that fitted, and where the configuration says that
 // the meter has no CRC, may it be missing.
-func (u *unsealer) judge(clear []byte, checked bool) (telegram, error) {
+func (u *unsealer) judge(text []byte, checked bool) (telegram, error) {
 	in := &u.inner
 	in.mode = checkCRC
 	if checked && u.lax {
 		in.mode = checkNone
 	}
-	in.buf, in.pos, in.scan, in.kind = clear, 0, 0, plain
-	if len(clear) == 0 || clear[0] != '/' {
+	in.buf, in.pos, in.scan, in.kind = text, 0, 0, plain
+	if len(text) == 0 || text[0] != '/' {
 		return telegram{}, u.lose("identification", 0, errNoStart)
 	}
-	t, err := in.takePlain(len(clear), true)
+	t, err := in.takePlain(len(text), true)
 	if err != nil {
 		u.lost = in.lost
 		return t, &u.lost
 	}
-	if rest := bytes.Trim(clear[in.pos:], "\r\n"); len(rest) > 0 {
+	if rest := bytes.Trim(text[in.pos:], "\r\n"); len(rest) > 0 {
 		return t, u.lose("end line", in.pos, errBehind)
 	}
 	if checked {

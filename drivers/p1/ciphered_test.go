@@ -32,8 +32,8 @@ func keyed(key, auth string) *Config {
 // luxembourg and austria are the two ways in which a meter's keys are known.
 var luxembourg, austria = keyed(testKey, ""), keyed(testKey, testAuthKey)
 
-// cipheredBy is clear as a meter with the keys of c sends it.
-func cipheredBy(t testing.TB, c *Config, control byte, counter uint32, clear string) []byte {
+// cipheredBy is text as a meter with the keys of c sends it.
+func cipheredBy(t testing.TB, c *Config, control byte, counter uint32, text string) []byte {
 	t.Helper()
 	keys, _, err := c.keys()
 	if err != nil {
@@ -43,7 +43,7 @@ func cipheredBy(t testing.TB, c *Config, control byte, counter uint32, clear str
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := cipher.Seal(nil, dlms.Security{Title: simTitle, Control: control, Counter: counter}, []byte(clear))
+	b, err := cipher.Seal(nil, dlms.Security{Title: simTitle, Control: control, Counter: counter}, []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func cipheredBy(t testing.TB, c *Config, control byte, counter uint32, clear str
 // polish is a telegram whose identification is sent in clear: lines are its data
 // lines. There is one capture of such a telegram and none of its key, so this is
 // made after what a peer takes it for. crcOf says what its CRC covers.
-func polish(t testing.TB, c *Config, control byte, counter uint32, lines string, crcOf func(sent, clear []byte) []byte) []byte {
+func polish(t testing.TB, c *Config, control byte, counter uint32, lines string, crcOf func(sent, text []byte) []byte) []byte {
 	t.Helper()
 	keys, _, err := c.keys()
 	if err != nil {
@@ -73,8 +73,8 @@ func polish(t testing.TB, c *Config, control byte, counter uint32, lines string,
 	return fmt.Appendf(b, "%04X\r\n", wire.ARC.Update(0, crcOf(b, []byte(head+lines+"!"))))
 }
 
-func overSent(sent, _ []byte) []byte   { return sent }
-func overClear(_, clear []byte) []byte { return clear }
+func overSent(sent, _ []byte) []byte  { return sent }
+func overClear(_, text []byte) []byte { return text }
 
 func TestACipheredTelegramReadsAsTheClearOne(t *testing.T) {
 	want := decodedBy(t, []byte(dsmr5))[0]
@@ -110,8 +110,8 @@ func TestACipheredTelegramReadsAsTheClearOne(t *testing.T) {
 func TestEveryFormOfTheLengthIsRead(t *testing.T) {
 	short := sealed("/TST5\n\n1-0:1.8.0(1*kWh)\n!")
 	middle := sealed("/TST5\n\n1-0:1.8.0(1*kWh)\n0-0:96.13.0(" + strings.Repeat("x", 100) + ")\n!")
-	for form, clear := range map[byte]string{byte(17 + len(short)): short, 0x81: middle, 0x82: dsmr5} {
-		b := cipheredBy(t, luxembourg, 0x30, 1, clear)
+	for form, text := range map[byte]string{byte(17 + len(short)): short, 0x81: middle, 0x82: dsmr5} {
+		b := cipheredBy(t, luxembourg, 0x30, 1, text)
 		if b[10] != form {
 			t.Fatalf("LEN begins with %02X, want %02X", b[10], form)
 		}
@@ -131,7 +131,7 @@ func TestTheFormOfPolandIsRead(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		control  byte
-		crcOf    func(sent, clear []byte) []byte
+		crcOf    func(sent, text []byte) []byte
 		counters [2]uint32
 		want     int
 	}{
@@ -415,10 +415,10 @@ func printedBy(t testing.TB, c *Config, stream []byte, sizes ...int) []string {
 
 // Law 3 for ciphered telegrams, with a tag and without.
 func TestEveryFlippedBitOfACipheredTelegramIsNoticed(t *testing.T) {
-	clear := sealed("/TST5\n\n1-0:1.8.0(1*kWh)\n!")
+	text := sealed("/TST5\n\n1-0:1.8.0(1*kWh)\n!")
 	for _, control := range []byte{0x20, 0x30} {
-		good := cipheredBy(t, luxembourg, control, 2, clear)
-		next := cipheredBy(t, luxembourg, control, 3, clear)
+		good := cipheredBy(t, luxembourg, control, 2, text)
+		next := cipheredBy(t, luxembourg, control, 3, text)
 		want := printedBy(t, luxembourg, good)[0]
 		for bit := range len(good) * 8 {
 			damaged := bytes.Clone(good)
@@ -443,6 +443,7 @@ func TestEveryCutOfACipheredTelegramLosesItAlone(t *testing.T) {
 
 // mixedStream has every form of telegram in it, and noise.
 func mixedStream(t testing.TB) []byte {
+	t.Helper()
 	b := []byte("noise/x\r\n")
 	b = append(b, cipheredBy(t, luxembourg, 0x30, 2, dsmr5)...)
 	b = append(b, "\x00\xff\xdb\x08SIM"...)
@@ -508,16 +509,16 @@ func FuzzSealed(f *testing.F) {
 	f.Add(uint32(1), false, []byte(dsmr5))
 	f.Add(uint32(9), true, []byte(dsmr2))
 	f.Add(uint32(9), true, []byte(strings.TrimSpace(dsmr5)))
-	f.Fuzz(func(t *testing.T, counter uint32, tagged bool, clear []byte) {
+	f.Fuzz(func(t *testing.T, counter uint32, tagged bool, text []byte) {
 		control, check := byte(0x20), drivers.CheckCRC16
 		if tagged {
 			control, check = 0x30, drivers.CheckTag
 		}
-		if len(clear) > 8<<10 || !tagged && len(clear) < 13 {
+		if len(text) > 8<<10 || !tagged && len(text) < 13 {
 			t.Skip()
 		}
-		got := printedBy(t, luxembourg, cipheredBy(t, luxembourg, control, counter, string(clear)))
-		plain := printed(t, checkCRC, clear)
+		got := printedBy(t, luxembourg, cipheredBy(t, luxembourg, control, counter, string(text)))
+		plain := printed(t, checkCRC, text)
 		if len(got) == 0 {
 			return
 		}
@@ -537,6 +538,7 @@ func BenchmarkDecodeCipheredP1(b *testing.B) {
 }
 
 func benchmarkCiphered(b *testing.B, control byte) {
+	b.Helper()
 	const count = 256
 	var telegrams [count][]byte
 	for i := range telegrams {

@@ -234,6 +234,7 @@ func (f *framer) take(end int, closed bool) (telegram, error) {
 		return f.takeCiphered(end, closed)
 	case shifted:
 		return f.lose(drivers.FrameError{Field: "parity", Length: f.scan - f.pos, Err: errParity, Hint: hintParity})
+	default: // plain, or Poland's form
 	}
 	switch body, v := clearHeader(f.buf[f.pos:end]); {
 	case v == yes:
