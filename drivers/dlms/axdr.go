@@ -204,8 +204,9 @@ func (t *Tree) variable(tag Tag) bool {
 		return t.container(tag, n)
 	case BitString:
 		return t.leaf(tag, (n+7)/8, n)
+	default:
+		return t.leaf(tag, n, 0)
 	}
-	return t.leaf(tag, n, 0)
 }
 
 // length takes a count or a length.
@@ -394,8 +395,9 @@ func (t *Tree) packed(d int) (next int, ok bool) {
 	case Structure:
 		n, size, _ := length(t.data[d:])
 		return t.packedMany(tag, n, d+size, true)
+	default:
+		return d, t.content(tag)
 	}
-	return d, t.content(tag)
 }
 
 // packedMany takes n values: each of the next type described (a structure), or
@@ -431,8 +433,9 @@ func (t Tag) IsNumber() bool {
 	switch t {
 	case DoubleLong, DoubleLongUnsigned, BCD, Integer, Long, Unsigned, LongUnsigned, Long64, Long64Unsigned, Enum, Boolean, Float32, Float64:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // IsString says that the type is an octet, visible or UTF-8 string.
@@ -463,8 +466,9 @@ func (t *Tree) Int(i int) (int64, bool) {
 		return int64(v), v <= math.MaxInt64
 	case BCD:
 		return int64(b[0]>>4)*10 + int64(b[0]&15), b[0]>>4 <= 9 && b[0]&15 <= 9
+	default:
+		return 0, false
 	}
-	return 0, false
 }
 
 // Number is element i × 10^scale, exactly; a float is the shortest decimal that
@@ -483,8 +487,9 @@ func (t *Tree) Number(i, scale int) (drivers.Decimal, bool) {
 		return shortest(float64(math.Float32frombits(binary.BigEndian.Uint32(b))), 32, scale)
 	case Float64:
 		return shortest(math.Float64frombits(binary.BigEndian.Uint64(b)), 64, scale)
+	default:
+		return drivers.Decimal{}, false
 	}
-	return drivers.Decimal{}, false
 }
 
 func shortest(f float64, bits, scale int) (drivers.Decimal, bool) {
@@ -516,8 +521,9 @@ func (t *Tree) Difference(i int) (int64, bool) {
 		return int64(binary.BigEndian.Uint16(b)), true
 	case 33:
 		return int64(binary.BigEndian.Uint32(b)), true
+	default:
+		return 0, false
 	}
-	return 0, false
 }
 
 // String is the type's name in the Blue Book.

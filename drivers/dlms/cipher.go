@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -22,7 +23,7 @@ type Keys struct {
 // 2. It is built once a key; Open allocates nothing. One caller at a time.
 type Cipher struct {
 	keys       Keys
-	plausible  func(clear []byte) bool
+	plausible  func(text []byte) bool
 	encryption cipher.AEAD // nil: no key
 	swapped    cipher.AEAD // what the authentication key would do in the other's place
 	nonce      [12]byte
@@ -40,7 +41,7 @@ const provenFor = 3
 // of such a meter: IsPush for DLMS, something that begins with / for P1. It is
 // asked where there is no tag to ask, and to tell which of two keys is wrong.
 // Keys may be none: then every ciphered APDU is refused with a reason.
-func NewCipher(k Keys, plausible func(clear []byte) bool) (*Cipher, error) {
+func NewCipher(k Keys, plausible func(text []byte) bool) (*Cipher, error) {
 	c := &Cipher{keys: k, plausible: plausible}
 	var err error
 	if c.encryption, err = newGCM(k.Encryption); err != nil {
@@ -70,17 +71,17 @@ func newGCM(k Key) (cipher.AEAD, error) {
 // or ErrSyntax. dst is then returned as it was. The clear text of an APDU without
 // tag, or of one that was not checked, is only plausible: the caller must parse
 // it to its last byte.
-func (c *Cipher) Open(dst, apdu []byte) (clear []byte, info Security, err error) {
+func (c *Cipher) Open(dst, apdu []byte) (text []byte, info Security, err error) {
 	in, err := parseCiphered(apdu)
 	if err != nil {
 		return dst, in.Security, err
 	}
 	c.nonce = in.nonce
-	clear, err = c.open(dst, &in)
+	text, err = c.open(dst, &in)
 	if err != nil {
 		return dst, in.Security, c.refusal(in.Title, err)
 	}
-	return clear, in.Security, nil
+	return text, in.Security, nil
 }
 
 func (c *Cipher) open(dst []byte, in *ciphered) ([]byte, error) {
@@ -103,12 +104,12 @@ func (c *Cipher) open(dst []byte, in *ciphered) ([]byte, error) {
 	case c.keys.Authentication.IsZero():
 		return dst, c.withoutAuthKey(in)
 	}
-	clear, err := c.checked(dst, in)
+	text, err := c.checked(dst, in)
 	if err != nil {
 		return dst, c.diagnose(in)
 	}
 	in.Checked, c.proven = true, provenFor
-	return clear, nil
+	return text, nil
 }
 
 // fits says whether the key can be one of the suite.
@@ -156,11 +157,11 @@ func (c *Cipher) cover(control byte, ak Key, about []byte) {
 // inverse, so sealing the ciphertext gives the clear text, at full speed and
 // without an allocation; the tag of that is thrown away.
 func (c *Cipher) stream(dst, content []byte) ([]byte, error) {
-	clear := c.encryption.Seal(dst, c.nonce[:], content, nil)[:len(dst)+len(content)]
-	if !c.plausible(clear[len(dst):]) {
+	text := c.encryption.Seal(dst, c.nonce[:], content, nil)[:len(dst)+len(content)]
+	if !c.plausible(text[len(dst):]) {
 		return dst, ErrEncryptionKey
 	}
-	return clear, nil
+	return text, nil
 }
 
 // withoutAuthKey tells whether the authentication key is all that is missing.
@@ -197,17 +198,17 @@ func (c *Cipher) reads(key cipher.AEAD, in *ciphered) bool {
 // refusal is the error for a title and a cause. The same as last time is the same
 // error, so that a meter whose key is wrong costs no memory telegram by telegram.
 func (c *Cipher) refusal(t Title, cause error) error {
-	if c.last == nil || c.last.Title != t || c.last.Err != cause {
+	if c.last == nil || c.last.Title != t || !errors.Is(c.last.Err, cause) {
 		c.last = &OpenError{Title: t, Err: cause}
 	}
 	return c.last
 }
 
-// Seal appends the general-glo-ciphering APDU of clear to dst: what a meter with
+// Seal appends the general-glo-ciphering APDU of text to dst: what a meter with
 // these keys sends. s gives title, security control and counter; its Checked does
 // not count. ErrSuite, ErrNoKey, ErrNoAuthKey and the like: the keys do not fit
 // the security control.
-func (c *Cipher) Seal(dst []byte, s Security, clear []byte) ([]byte, error) {
+func (c *Cipher) Seal(dst []byte, s Security, text []byte) ([]byte, error) {
 	if s.Control&compressed != 0 {
 		return dst, ErrCompressed
 	}
@@ -215,7 +216,7 @@ func (c *Cipher) Seal(dst []byte, s Security, clear []byte) ([]byte, error) {
 	if err := c.fits(s.Suite()); protected && err != nil {
 		return dst, err
 	}
-	size := minSecured + len(clear)
+	size := minSecured + len(text)
 	if s.Authenticated() {
 		size += tagSize
 		if c.keys.Authentication.IsZero() {
@@ -232,19 +233,19 @@ func (c *Cipher) Seal(dst []byte, s Security, clear []byte) ([]byte, error) {
 	dst = binary.BigEndian.AppendUint32(dst, s.Counter)
 	copy(c.nonce[:], s.Title[:])
 	binary.BigEndian.PutUint32(c.nonce[8:], s.Counter)
-	return c.seal(dst, s, clear), nil
+	return c.seal(dst, s, text), nil
 }
 
-func (c *Cipher) seal(dst []byte, s Security, clear []byte) []byte {
+func (c *Cipher) seal(dst []byte, s Security, text []byte) []byte {
 	c.cover(s.Control, c.keys.Authentication, nil)
 	switch {
 	case s.Encrypted() && s.Authenticated():
-		return c.encryption.Seal(dst, c.nonce[:], clear, c.covered)
+		return c.encryption.Seal(dst, c.nonce[:], text, c.covered)
 	case s.Encrypted():
-		return c.encryption.Seal(dst, c.nonce[:], clear, nil)[:len(dst)+len(clear)]
+		return c.encryption.Seal(dst, c.nonce[:], text, nil)[:len(dst)+len(text)]
 	case s.Authenticated():
-		c.covered = append(c.covered, clear...)
-		return c.encryption.Seal(append(dst, clear...), c.nonce[:], nil, c.covered)
+		c.covered = append(c.covered, text...)
+		return c.encryption.Seal(append(dst, text...), c.nonce[:], nil, c.covered)
 	}
-	return append(dst, clear...)
+	return append(dst, text...)
 }

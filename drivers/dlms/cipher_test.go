@@ -40,7 +40,7 @@ func mustKey(t testing.TB, s string) Key {
 }
 
 // bookStart is what the clear text of the book's example begins with.
-func bookStart(clear []byte) bool { return bytes.HasPrefix(clear, []byte{1, 1, 0x10}) }
+func bookStart(text []byte) bool { return bytes.HasPrefix(text, []byte{1, 1, 0x10}) }
 
 func mustCipher(t testing.TB, k Keys) *Cipher {
 	t.Helper()
@@ -52,6 +52,7 @@ func mustCipher(t testing.TB, k Keys) *Cipher {
 }
 
 func bookKeys(t testing.TB) Keys {
+	t.Helper()
 	return Keys{Encryption: mustKey(t, bookKey), Authentication: mustKey(t, bookAuthKey)}
 }
 
@@ -64,9 +65,9 @@ func TestTheExampleOfTheGreenBook(t *testing.T) {
 	if err != nil || !bytes.Equal(sealed, want) {
 		t.Fatalf("sealed % X, %v\nwant   % X", sealed, err, want)
 	}
-	clear, info, err := c.Open([]byte("kept"), sealed)
-	if err != nil || string(clear) != "kept"+string(unhex(t, bookClear)) {
-		t.Fatalf("opened % X, %v", clear, err)
+	text, info, err := c.Open([]byte("kept"), sealed)
+	if err != nil || string(text) != "kept"+string(unhex(t, bookClear)) {
+		t.Fatalf("opened % X, %v", text, err)
 	}
 	wantInfo := bookSecurity
 	wantInfo.Checked = true
@@ -105,9 +106,9 @@ func TestEverySuiteAndProtectionOpens(t *testing.T) {
 		{0x70, bookKeys(t), true},
 	} {
 		t.Run(fmt.Sprintf("%02X", tt.control), func(t *testing.T) {
-			clear, info, err := mustCipher(t, tt.keys).Open(nil, sealed(t, tt.keys, tt.control))
-			if err != nil || !bytes.Equal(clear, unhex(t, bookClear)) || info.Checked != tt.checked {
-				t.Errorf("% X, %+v, %v", clear, info, err)
+			text, info, err := mustCipher(t, tt.keys).Open(nil, sealed(t, tt.keys, tt.control))
+			if err != nil || !bytes.Equal(text, unhex(t, bookClear)) || info.Checked != tt.checked {
+				t.Errorf("% X, %+v, %v", text, info, err)
 			}
 		})
 	}
@@ -126,9 +127,9 @@ func TestOtherFormsOfTheHeader(t *testing.T) {
 			if n, err := CipheredSize(apdu[:16]); n != len(apdu) || err != nil {
 				t.Errorf("size %d, %v, want %d", n, err, len(apdu))
 			}
-			clear, _, err := mustCipher(t, bookKeys(t)).Open(nil, apdu)
-			if err != nil || !bytes.Equal(clear, unhex(t, bookClear)) {
-				t.Errorf("% X, %v", clear, err)
+			text, _, err := mustCipher(t, bookKeys(t)).Open(nil, apdu)
+			if err != nil || !bytes.Equal(text, unhex(t, bookClear)) {
+				t.Errorf("% X, %v", text, err)
 			}
 		})
 	}
@@ -154,9 +155,9 @@ func generalCiphering(t *testing.T, keyInfo string) []byte {
 func TestGeneralCiphering(t *testing.T) {
 	for name, keyInfo := range map[string]string{"no key information": "00", "the global key by its number": "010000"} {
 		t.Run(name, func(t *testing.T) {
-			clear, info, err := mustCipher(t, bookKeys(t)).Open(nil, generalCiphering(t, keyInfo))
-			if err != nil || !bytes.Equal(clear, unhex(t, bookClear)) || info.Title != bookSecurity.Title {
-				t.Errorf("% X, %+v, %v", clear, info, err)
+			text, info, err := mustCipher(t, bookKeys(t)).Open(nil, generalCiphering(t, keyInfo))
+			if err != nil || !bytes.Equal(text, unhex(t, bookClear)) || info.Title != bookSecurity.Title {
+				t.Errorf("% X, %+v, %v", text, info, err)
 			}
 		})
 	}
@@ -189,12 +190,12 @@ func TestEachFaultOfTheKeysHasItsOwnSentence(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			apdu := sealed(t, good, tt.control)
 			c := mustCipher(t, tt.keys)
-			clear, info, err := c.Open([]byte("kept"), apdu)
+			text, info, err := c.Open([]byte("kept"), apdu)
 			if !errors.Is(err, tt.want) || !errors.Is(err, drivers.ErrAuth) {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
-			if string(clear) != "kept" || info.Checked {
-				t.Errorf("gave %q, checked %t", clear, info.Checked)
+			if string(text) != "kept" || info.Checked {
+				t.Errorf("gave %q, checked %t", text, info.Checked)
 			}
 			if drivers.Hint(err) == "" || !strings.Contains(err.Error(), "MMM0000bc614e") {
 				t.Errorf("no remedy or no title in %q (%q)", err, drivers.Hint(err))
@@ -207,9 +208,9 @@ func TestUncheckedReadsWithoutTheAuthenticationKey(t *testing.T) {
 	good := bookKeys(t)
 	for _, control := range []byte{0x10, 0x30} {
 		c := mustCipher(t, Keys{Encryption: good.Encryption, Unchecked: true})
-		clear, info, err := c.Open(nil, sealed(t, good, control))
-		if err != nil || !bytes.Equal(clear, unhex(t, bookClear)) || info.Checked {
-			t.Errorf("%02X: % X, %+v, %v", control, clear, info, err)
+		text, info, err := c.Open(nil, sealed(t, good, control))
+		if err != nil || !bytes.Equal(text, unhex(t, bookClear)) || info.Checked {
+			t.Errorf("%02X: % X, %+v, %v", control, text, info, err)
 		}
 	}
 }
@@ -249,9 +250,9 @@ func TestFlippedBitsOfACheckedAPDUGiveNothing(t *testing.T) {
 		for bit := range len(good) * 8 {
 			apdu := bytes.Clone(good)
 			apdu[bit/8] ^= 1 << (bit % 8)
-			clear, info, err := mustCipher(t, bookKeys(t)).Open(nil, apdu)
-			if err == nil && info.Checked && !bytes.Equal(clear, unhex(t, bookClear)) {
-				t.Errorf("%02X: bit %d: % X", control, bit, clear)
+			text, info, err := mustCipher(t, bookKeys(t)).Open(nil, apdu)
+			if err == nil && info.Checked && !bytes.Equal(text, unhex(t, bookClear)) {
+				t.Errorf("%02X: bit %d: % X", control, bit, text)
 			}
 		}
 	}
@@ -324,13 +325,13 @@ func FuzzOpen(f *testing.F) {
 		f.Add(sealed(f, keys, control))
 	}
 	c := mustCipher(f, keys)
-	clear := unhex(f, bookClear)
+	text := unhex(f, bookClear)
 	f.Fuzz(func(t *testing.T, apdu []byte) {
 		out, info, err := c.Open(nil, apdu)
 		if err != nil && len(out) != 0 {
 			t.Fatalf("%v, and yet %d bytes", err, len(out))
 		}
-		if err == nil && info.Checked && !bytes.Equal(out, clear) {
+		if err == nil && info.Checked && !bytes.Equal(out, text) {
 			t.Fatalf("a forged telegram opened: % X", out)
 		}
 		if n, err := CipheredSize(apdu); err == nil && n < minSecured {
@@ -344,18 +345,18 @@ func FuzzSeal(f *testing.F) {
 	f.Add(byte(0x30), uint32(7), []byte{1, 1, 0x10, 4})
 	keys := bookKeys(f)
 	c := mustCipher(f, keys)
-	f.Fuzz(func(t *testing.T, control byte, counter uint32, clear []byte) {
+	f.Fuzz(func(t *testing.T, control byte, counter uint32, text []byte) {
 		s := Security{Title: bookSecurity.Title, Control: control, Counter: counter}
-		apdu, err := c.Seal(nil, s, clear)
+		apdu, err := c.Seal(nil, s, text)
 		if err != nil {
 			return
 		}
 		out, info, err := c.Open(nil, apdu)
-		if errors.Is(err, ErrEncryptionKey) && !s.Authenticated() && !bookStart(clear) {
+		if errors.Is(err, ErrEncryptionKey) && !s.Authenticated() && !bookStart(text) {
 			return
 		}
-		if err != nil || !bytes.Equal(out, clear) || info.Counter != counter {
-			t.Fatalf("%02X: % X, %v, want % X", control, out, err, clear)
+		if err != nil || !bytes.Equal(out, text) || info.Counter != counter {
+			t.Fatalf("%02X: % X, %v, want % X", control, out, err, text)
 		}
 	})
 }

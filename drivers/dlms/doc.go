@@ -11,7 +11,7 @@
 //	key, err := dlms.ParseKey(config.Key.Reveal())        // hex in any dress, or 16 characters
 //	cipher, err := dlms.NewCipher(dlms.Keys{Encryption: key, Authentication: ak}, looksLikeMyTelegram)
 //	n, err := dlms.CipheredSize(buf)                      // where the APDU that begins here ends
-//	clear, info, err := cipher.Open(clear[:0], buf[:n])   // appends; 0 allocations
+//	text, info, err := cipher.Open(text[:0], buf[:n])     // appends; 0 allocations
 //	err = counter.Check(info)                             // after the clear text was parsed: old news?
 //
 // info tells system title, security control and invocation counter, and in

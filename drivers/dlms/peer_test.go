@@ -48,7 +48,7 @@ func ask(t *testing.T, jobs []job) (results [][]byte, errs []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), peerPython(t), "testdata/peer.py") //nolint:gosec // the script is ours
+	cmd := exec.CommandContext(t.Context(), peerPython(t), "testdata/peer.py")
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *peerCase) name() string {
 func (c *peerCase) cipher(t *testing.T) *Cipher {
 	t.Helper()
 	keys := Keys{Encryption: mustKey(t, c.Key), Authentication: mustKey(t, c.Auth)}
-	cipher, err := NewCipher(keys, func(clear []byte) bool { return bytes.Equal(clear, c.clear) })
+	cipher, err := NewCipher(keys, func(text []byte) bool { return bytes.Equal(text, c.clear) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,12 +115,12 @@ func (c *peerCase) seal(t *testing.T) []byte {
 func peerCases() (all []peerCase) {
 	long := strings.Repeat("6A", 32)
 	for i, n := range []int{1, 15, 16, 17, 90, 300} {
-		clear := bytes.Repeat([]byte{0x0F, byte(n), 0x5A}, n)[:n]
+		text := bytes.Repeat([]byte{0x0F, byte(n), 0x5A}, n)[:n]
 		add := func(peer string, suite, security int, key, auth string) {
 			all = append(all, peerCase{job{
 				Peer: peer, Suite: suite, Security: security, Title: "4D4D4D0000BC614E",
 				Counter: 0x01234567 << (i % 3), Key: key, Auth: auth,
-			}, clear})
+			}, text})
 		}
 		for _, security := range []int{authenticated, encrypted, authenticated | encrypted} {
 			add("gurux-dlms", 0, security, bookKey, bookAuthKey)
@@ -148,9 +148,9 @@ func TestWhatOthersSealIsOpened(t *testing.T) {
 			t.Errorf("%s: %s", c.name(), errs[i])
 			continue
 		}
-		clear, info, err := c.cipher(t).Open(nil, sealed[i])
-		if err != nil || !bytes.Equal(clear, c.clear) || info.Counter != c.Counter || info.Suite() != c.Suite {
-			t.Errorf("%s: %X, %+v, %v", c.name(), clear, info, err)
+		text, info, err := c.cipher(t).Open(nil, sealed[i])
+		if err != nil || !bytes.Equal(text, c.clear) || info.Counter != c.Counter || info.Suite() != c.Suite {
+			t.Errorf("%s: %X, %+v, %v", c.name(), text, info, err)
 		}
 		if ours := c.seal(t); !bytes.Equal(ours, sealed[i]) {
 			t.Errorf("%s: sealed %X, the peer %X", c.name(), ours, sealed[i])
@@ -166,11 +166,11 @@ func TestWhatIsSealedOthersOpen(t *testing.T) {
 	jobs := make([]job, 0, 2*len(cases))
 	for _, c := range cases {
 		sealed := c.seal(t)
-		c.job.Do, c.job.Data = "open", hex.EncodeToString(sealed)
+		c.Do, c.Data = "open", hex.EncodeToString(sealed)
 		bent := c.job
-		bent.Data = c.job.Data[:len(c.job.Data)-1] + "0"
-		if bent.Data == c.job.Data {
-			bent.Data = c.job.Data[:len(c.job.Data)-1] + "1"
+		bent.Data = c.Data[:len(c.Data)-1] + "0"
+		if bent.Data == c.Data {
+			bent.Data = c.Data[:len(c.Data)-1] + "1"
 		}
 		jobs = append(jobs, c.job, bent)
 	}

@@ -85,13 +85,13 @@ var (
 	ErrNoSuite    = drivers.WithHint(errors.New("security suite that does not exist"), "the telegram is damaged, or the meter follows a newer standard: please report it")
 )
 
-// authFault is a fault of keys: text, and drivers.ErrAuth underneath.
-type authFault struct{ text string }
+// authError is a fault of keys: text, and drivers.ErrAuth underneath.
+type authError struct{ text string }
 
-func (f *authFault) Error() string { return f.text }
-func (*authFault) Unwrap() error   { return drivers.ErrAuth }
+func (f *authError) Error() string { return f.text }
+func (*authError) Unwrap() error   { return drivers.ErrAuth }
 
-func fault(text, hint string) error { return drivers.WithHint(&authFault{text}, hint) }
+func fault(text, hint string) error { return drivers.WithHint(&authError{text}, hint) }
 
 // OpenError is a ciphered APDU that gave nothing: whose it was and, by Unwrap,
 // why. It does not change, so keep it as long as you like.
