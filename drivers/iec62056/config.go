@@ -36,7 +36,11 @@ type Config struct {
 	// Mode is "auto", or "A", "B", "C", "D" for meters that must be told: "D"
 	// waits for what the meter pushes.
 	Mode string `koanf:"mode"`
-	// Baud is the speed of the sign-on. 0 is 300, in mode D 2400.
+	// Frame is how characters are sent on a serial line: "7E1", or "8N1" where
+	// something between takes care of the parity.
+	Frame string `koanf:"frame"`
+	// Baud is the speed of the sign-on; on a TCP line it is the converter's. 0 is
+	// 300, in mode D 2400.
 	Baud drivers.Decimal `koanf:"baud"`
 	// MaxBaud is the highest speed that is agreed on: the meter's own, if that is
 	// not above. 0: any. The same as Baud: the speed never changes.
@@ -90,7 +94,7 @@ type Config struct {
 
 func newConfig() *Config {
 	return &Config{
-		Mode: "auto", Option: "0",
+		Mode: "auto", Option: "0", Frame: "7E1",
 		IdentWait: 5 * time.Second, AnswerWait: 4 * time.Second, CharWait: 1500 * time.Millisecond,
 		Profiles: []string{"P.01"},
 		Block:    drivers.NewDecimal(0, 0),
@@ -153,6 +157,9 @@ func (c *Config) validateAddress() error {
 
 func (c *Config) validateLine() error {
 	var errs []error
+	if _, err := drivers.ParseFrame(c.Frame); err != nil {
+		errs = append(errs, fmt.Errorf("frame: %w", err))
+	}
 	for _, b := range []struct {
 		key string
 		d   drivers.Decimal

@@ -24,6 +24,7 @@ var Driver = drivers.Driver{
 
 	NewConfig:  func() drivers.Config { return newConfig() },
 	NewDecoder: maker(iecName),
+	Dial:       dial(iecName),
 }
 
 // LIS200 is Elster's and Honeywell's devices: EK2xx, DL2xx.
@@ -37,6 +38,7 @@ var LIS200 = drivers.Driver{
 
 	NewConfig:  func() drivers.Config { return newLISConfig() },
 	NewDecoder: maker(lisName),
+	Dial:       dial(lisName),
 }
 
 func maker(name string) func(drivers.Config, drivers.Zones) (drivers.Decoder, error) {
