@@ -62,6 +62,7 @@ func seal(t testing.TB, apdu []byte, counter uint32) []byte {
 // decodeOnce is one frame through the whole decoder. The counter watch forgets,
 // for the frame is always the same one.
 func decodeOnce(t testing.TB, d *Decoder, r *drivers.Reading, stream []byte) {
+	t.Helper()
 	d.counter = dlms.Counter{}
 	d.Feed(stream)
 	if err := d.Next(r); err != nil {
@@ -70,6 +71,7 @@ func decodeOnce(t testing.TB, d *Decoder, r *drivers.Reading, stream []byte) {
 }
 
 func benchmark(b *testing.B, stream []byte) {
+	b.Helper()
 	d := newTestDecoder(b, benchConfig())
 	var r drivers.Reading
 	decodeOnce(b, d, &r, stream)

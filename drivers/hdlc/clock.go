@@ -67,6 +67,7 @@ func (c *clock) stamp(t dlms.DateTime, by maker) drivers.Stamp {
 		return c.at(wall, offset)
 	case localRule:
 		return inZone(wall, c.local)
+	default: // unknownRule: the meter's zone decides
 	}
 	if c.meter != nil {
 		return inZone(wall, c.meter)

@@ -206,8 +206,11 @@ func (want expectedValue) differs(v *drivers.Value) error {
 		if want.Unit == "" {
 			unit, shift, known = "", 0, true
 		}
-		if n, err = n.Shift(shift); err != nil || !known {
-			return fmt.Errorf("unit %q: %v", want.Unit, err)
+		if !known {
+			return fmt.Errorf("unit %q is not known", want.Unit)
+		}
+		if n, err = n.Shift(shift); err != nil {
+			return fmt.Errorf("unit %q: %w", want.Unit, err)
 		}
 		if v.Kind != drivers.Number || v.Number.Cmp(n) != 0 || v.Unit != unit {
 			return fmt.Errorf("%s %s %s, want %s %s", v.Kind, v.Number, v.Unit, n, unit)

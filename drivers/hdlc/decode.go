@@ -95,14 +95,14 @@ func (d *Decoder) read(r *drivers.Reading, apdu []byte, check drivers.Check) err
 
 func (d *Decoder) readCiphered(r *drivers.Reading, apdu []byte, check drivers.Check) error {
 	d.clear = slices.Grow(d.clear[:0], len(apdu)+12) // what Open needs
-	clear, security, err := d.cipher.Open(d.clear, apdu)
+	text, security, err := d.cipher.Open(d.clear, apdu)
 	if err != nil {
 		return d.lose("ciphering", 0, len(apdu), err)
 	}
 	if security.Checked {
 		check = drivers.CheckTag
 	}
-	if err := d.notification(r, clear, security, check); err != nil {
+	if err := d.notification(r, text, security, check); err != nil {
 		if security.Checked {
 			d.fault.Err, d.fault.Hint = errContent, drivers.Hint(errContent)
 		}
@@ -122,12 +122,12 @@ var errContent = drivers.WithHint(errors.New("the keys fit, but nobody knows wha
 	"the keys and the line are right: please report the meter's maker and model")
 
 // isPush says whether a clear text is a notification, to its last byte.
-func (d *Decoder) isPush(clear []byte) bool {
-	n, _, err := dlms.ParseNotification(clear)
+func (d *Decoder) isPush(text []byte) bool {
+	n, _, err := dlms.ParseNotification(text)
 	if err != nil {
 		return false
 	}
-	_, _, err = d.parseBody(clear[n.Offset:])
+	_, _, err = d.parseBody(text[n.Offset:])
 	return err == nil
 }
 

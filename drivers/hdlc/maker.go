@@ -87,8 +87,9 @@ func (m *maker) step(e obis.Entry, raw int64) (unit obis.Unit, scale int, ok boo
 		return e.Unit, int(m.current), m.known
 	case obis.PowerFactor:
 		return "", int(m.factor), m.known && m.factor != 0
+	default:
+		return "", 0, e.Unit == ""
 	}
-	return "", 0, e.Unit == ""
 }
 
 func (m *maker) voltageScale(raw int64) int {

@@ -60,7 +60,7 @@ var notWanted = obis.Code{255, 255, 255, 255, 255, 255}
 // codes reads codes with blanks between; ? is an unknown position, - one that is
 // no value.
 func codes(parts ...string) (all []obis.Code) {
-	for _, s := range strings.Fields(strings.Join(parts, " ")) {
+	for s := range strings.FieldsSeq(strings.Join(parts, " ")) {
 		switch s {
 		case "?":
 			all = append(all, obis.Code{})
