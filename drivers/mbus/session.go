@@ -35,7 +35,7 @@ var errBusy = errors.New("busy")
 const busyPause = time.Second
 
 // patience is what reaching a dead meter may cost.
-const patience = 3 * time.Second
+const patience = 2900 * time.Millisecond
 
 // mostTries is how often a meter that may sleep is called.
 const mostTries = 3
@@ -166,7 +166,6 @@ func (s *session) reach(ctx context.Context) error {
 		if request, err = Select(s.to.mask, false, s.to.fabrication); err != nil {
 			return err
 		}
-		s.selected = true
 	}
 	raw, began, tries := mustFrame(request), time.Now(), 0
 	for {
@@ -184,7 +183,7 @@ func (s *session) reach(ctx context.Context) error {
 			return err
 		}
 		if got != silent {
-			s.failed = false
+			s.failed, s.selected = false, s.to.selects()
 			return nil // any byte is somebody; the readout tells what they can say
 		}
 		tries++

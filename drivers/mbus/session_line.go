@@ -28,7 +28,7 @@ const (
 	networkTimeout = 1500 * time.Millisecond
 	pauseRest      = 50 * time.Millisecond
 	networkPause   = 300 * time.Millisecond
-	wiredDelay     = 5 * time.Millisecond // of adapter and kernel, beyond the meter's own
+	wiredDelay     = 18 * time.Millisecond // of adapters, which gather bytes for 16 ms
 	networkDelay   = 200 * time.Millisecond
 )
 
@@ -44,7 +44,7 @@ type pace struct {
 func paceOf(c *Config, line drivers.Line, baud int) pace {
 	network, ports := portOf(line)
 	p := pace{baud: cmp.Or(baud, ports, usualBaud)}
-	standard := p.bits(answerBits) + answerRest
+	standard := p.bits(answerBits+bitsOfByte) + answerRest
 	first, pause, delay := wiredTimeout, p.bits(3*bitsOfByte)+pauseRest, wiredDelay
 	if network {
 		first, pause, delay = networkTimeout, networkPause, networkDelay
@@ -345,8 +345,11 @@ func (b *bus) verdict(got, want reply, now time.Time) reply {
 	if len(b.heard) > 0 && want != silent {
 		b.quiet = now.Add(b.bits(answerBits) + answerRest - b.pause)
 	}
-	if got == silent && len(b.heard) > 0 {
+	switch {
+	case got == silent && len(b.heard) > 0:
 		return garbled
+	case got == acknowledged && want == telegram && len(b.heard) > 1:
+		return garbled // a byte of what broke, or noise
 	}
 	return got
 }

@@ -414,15 +414,15 @@ func (s *search) probe(ctx context.Context, mask Address, fabrication string) (c
 	return got, err
 }
 
-// selection looks for whoever fits an address, and tells who is there alone. What
-// an acknowledgement was not alone for must come twice.
+// selection looks for whoever fits an address, and tells who is there alone. On a
+// line that loses something, or adds to it, the same must answer twice.
 func (s *search) selection(ctx context.Context, request []byte, mask Address, fabrication string) (crowd, error) {
 	got, who, err := s.look(ctx, request, mask)
 	if err != nil || got != one {
 		return got, err
 	}
-	if !who.alone {
-		s.Restless = true
+	s.Restless = s.Restless || !who.alone
+	if s.Restless {
 		got, twice, err := s.look(ctx, request, mask)
 		if err != nil {
 			return none, err
@@ -463,22 +463,22 @@ func (s *search) look(ctx context.Context, request []byte, mask Address) (crowd,
 // but a collision does not become better: one digit deeper is quicker.
 func (s *search) judge(ctx context.Context, mask Address, acked bool, who *visitor) (crowd, error) {
 	data := mustFrame(RequestData(Selected, true))
-	tries, last := 1, silent
+	tries, last, wait := 1, silent, s.bus.window
 	if narrow(mask) {
 		tries += s.config.Retries
+	}
+	if acked {
+		wait = s.bus.first
 	}
 	for try := 0; try < tries; try++ {
 		var err error
 		s.probes++
-		if last, err = s.bus.ask(ctx, data, telegram, s.bus.first); err != nil {
+		if last, err = s.bus.ask(ctx, data, telegram, wait); err != nil {
 			return none, err
 		}
-		if last == telegram {
-			if who.meter, who.named = meterOf(&s.bus.frame, mask); !who.named || mask.fits(who.meter) {
-				s.Restless = s.Restless || try > 0
-				who.who = identityOf(&s.bus.frame)
-				return one, nil
-			}
+		if last == telegram && s.presents(mask, who) {
+			s.Restless = s.Restless || try > 0
+			return one, nil
 		}
 		if last != garbled || len(s.bus.heard) < shortestTelegram {
 			last, tries = min(last, acknowledged), max(tries, 2)
@@ -495,6 +495,18 @@ func (s *search) judge(ctx context.Context, mask Address, acked bool, who *visit
 		return one, nil
 	}
 	return several, nil
+}
+
+// presents says whether the telegram at hand is of somebody who fits the mask, and
+// who that is. An application error says nothing, whoever sent it.
+func (s *search) presents(mask Address, who *visitor) bool {
+	f := &s.bus.frame
+	if f.CI == ciError || f.CI == ciErrorShort || f.CI == ciErrorLong {
+		return false
+	}
+	who.meter, who.named = meterOf(f, mask)
+	who.who = identityOf(f)
+	return !who.named || mask.fits(who.meter)
 }
 
 // narrow says whether all digits of the number are given.

@@ -1,0 +1,268 @@
+package mbus_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/mbus"
+	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
+)
+
+// peer is the path of a foreign program, where it and what it needs are.
+func peer(t *testing.T, name string, modules ...string) string {
+	t.Helper()
+	path := filepath.Join("..", "..", "..", "shared", "peers", name)
+	missing := func(reason any) {
+		t.Helper()
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%v: CI needs it", reason)
+		}
+		t.Skipf("not here: %v", reason)
+	}
+	if _, err := os.Stat(path); err != nil {
+		missing(err)
+	}
+	program := "import " + strings.Join(append([]string{"sys"}, modules...), ", ")
+	if out, err := exec.CommandContext(t.Context(), "python3", "-c", program).CombinedOutput(); err != nil {
+		missing(string(out))
+	}
+	return path
+}
+
+// foreignBus starts the foreign bus with its example, and opens a line to it. log
+// is what it wrote about what was asked.
+func foreignBus(t *testing.T) (line drivers.Line, log string) {
+	t.Helper()
+	path := peer(t, "mbus_slave.py")
+	log = filepath.Join(t.TempDir(), "log")
+	cmd := exec.CommandContext(t.Context(), "python3", path, strings.TrimSuffix(path, ".py")+".example.json", "--log", log)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	var at struct{ Listening string }
+	first, err := bufio.NewReader(out).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(first, &at)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := transport.ParsePort(at.Listening, mbus.Driver.Mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, err = transport.Open(t.Context(), port); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = line.Close() })
+	return line, log
+}
+
+// quick is a configuration for a bus on loopback: 200 ms are enough for its
+// slowest meter, and nothing waits for 2400 baud.
+func quick(change func(*mbus.Config)) *mbus.Config {
+	return configured(func(c *mbus.Config) {
+		c.Timeout, c.Pause, c.Baud, c.Retries = 200*time.Millisecond, 100*time.Millisecond, 38400, 3
+		change(c)
+	})
+}
+
+func TestAForeignBusIsRead(t *testing.T) {
+	line, log := foreignBus(t)
+	for _, c := range []struct {
+		name, address, secondary string
+		id                       string
+		values                   int
+	}{
+		{"heat", "1", "", "06855817", 27},
+		{"two telegrams", "2", "", "78563412", 0},
+		{"noise before each answer", "3", "", "04990254", 0},
+		{"slow, with a pause in its answers", "5", "", "00011788", 0},
+		{"broken and missing answers", "6", "", "02205100", 0},
+		{"fixed structure", "7", "", "12345678", 3},
+		{"secondary", "", "068558172D2C0804", "06855817", 27},
+		{"secondary, wildcards", "", "0685581F", "06855817", 27},
+		{"one of two with the same number", "", "1234567824400107", "12345678", 0},
+		{"the other one", "", "12345678A31DE602", "12345678", 0},
+	} {
+		for round := range 3 {
+			r, err := readOnce(t, line, quick(func(q *mbus.Config) { q.Address, q.Secondary = drivers.Address(c.address), c.secondary }))
+			if err != nil {
+				t.Errorf("%s, round %d: %v", c.name, round, err)
+				continue
+			}
+			if r.Meter.ID != c.id || len(r.Values) < 2 || c.values > 0 && len(r.Values) != c.values {
+				t.Errorf("%s: %+v, %d values", c.name, r.Meter, len(r.Values))
+			}
+		}
+	}
+	asksInOrder(t, log)
+}
+
+// asksInOrder looks at what the foreign bus heard: SND_NKE or a selection comes
+// before each readout, and its first request has the frame count bit set.
+func asksInOrder(t *testing.T, log string) {
+	t.Helper()
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, requests := false, 0
+	for l := range bytes.Lines(text) {
+		var entry struct{ Master string }
+		if err := json.Unmarshal(l, &entry); err != nil {
+			t.Fatal(err)
+		}
+		switch m := entry.Master; {
+		case strings.HasPrefix(m, "1040"), strings.HasPrefix(m, "680B0B68"):
+			fresh = true
+		case strings.HasPrefix(m, "105B") && fresh:
+			t.Errorf("the first request of a readout has no frame count bit: %s", m)
+		case strings.HasPrefix(m, "107B"):
+			fresh = false
+			requests++
+		}
+	}
+	if requests == 0 {
+		t.Error("nothing was asked")
+	}
+}
+
+func TestAForeignBusIsSearched(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute, most of it silence")
+	}
+	t.Parallel()
+	line, _ := foreignBus(t)
+	var o outcome
+	if err := mbus.Driver.Scan(t.Context(), line, quick(func(*mbus.Config) {}), o.searching("secondary")); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"secondary 00011788AE4C060D", "secondary 02205100824D0204", "secondary 04990254C5140006", "secondary 068558172D2C0804",
+		"secondary 1234567824400107", "secondary 12345678A31DE602", "secondary 7856341242040202",
+	}
+	if diff := cmp.Diff(want, sorted(o.found)); diff != "" {
+		t.Error(diff)
+	}
+	t.Logf("%d probes, doubts %q", o.last.Probes, o.doubts)
+}
+
+// ourBus serves simulated meters over TCP, and gives their address.
+func ourBus(t *testing.T) string {
+	t.Helper()
+	b, err := sim.NewMBus(sim.Options{Seed: 1}, sim.MBusBuilding(1)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l, err := sim.Listen(ctx, "tcp://127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := l.Serve(ctx, b.Serve); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		serving.Wait()
+		_ = l.Close()
+	})
+	return l.Addr()
+}
+
+// foreignAnswer is what the foreign master prints.
+type foreignAnswer struct {
+	Secondary string
+	Frame     string
+	Records   []struct{ Unit string }
+	More      bool `json:"more_records_follow"`
+}
+
+func foreignMaster(t *testing.T, at string, command ...string) []byte {
+	t.Helper()
+	path := peer(t, "mbus_client.py", "meterbus", "serial")
+	args := append([]string{path, at, "--timeout", "0.6"}, command...)
+	out, err := exec.CommandContext(t.Context(), "python3", args...).Output()
+	if err != nil {
+		t.Fatalf("%q: %v: %s", command, err, out)
+	}
+	return out
+}
+
+func TestAForeignMasterReadsOurMeters(t *testing.T) {
+	t.Parallel()
+	at := ourBus(t)
+	for _, c := range []struct {
+		command   []string
+		secondary string
+		telegrams int
+	}{
+		{[]string{"request", "2"}, "30000101AE4C0E16", 1},
+		{[]string{"request", "5"}, "7856341242040202", 1},
+		{[]string{"multi", "1"}, "300001002D2C0804", 2},
+		{[]string{"multi", "1"}, "300001002D2C0804", 2},
+		{[]string{"secondary", "30000202A5114006"}, "30000202A5114006", 1},
+		{[]string{"secondary-multi", "300001002D2C0804"}, "300001002D2C0804", 2},
+	} {
+		var got struct{ Answer []foreignAnswer }
+		if err := json.Unmarshal(foreignMaster(t, at, c.command...), &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Answer) != c.telegrams {
+			t.Errorf("%q gave %+v", c.command, got.Answer)
+			continue
+		}
+		for i, a := range got.Answer {
+			if a.Secondary != c.secondary || len(a.Records) < 2 || a.More != (i < c.telegrams-1) {
+				t.Errorf("%q gave %+v", c.command, a)
+			}
+		}
+	}
+}
+
+func TestAForeignMasterFindsOurMeters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute, most of it silence")
+	}
+	t.Parallel()
+	at := ourBus(t)
+	var primary struct{ Answer []int }
+	if err := json.Unmarshal(foreignMaster(t, at, "scan-primary", "0", "10"), &primary); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int{1, 2, 3, 4, 5, 6, 7, 8}, primary.Answer); diff != "" {
+		t.Error(diff)
+	}
+	var found struct{ Answer []foreignAnswer }
+	if err := json.Unmarshal(foreignMaster(t, at, "scan-secondary", "3000020FFFFFFFFF"), &found); err != nil {
+		t.Fatal(err)
+	}
+	if len(found.Answer) != 1 || found.Answer[0].Secondary != "30000202A5114006" {
+		t.Errorf("found %+v", found.Answer)
+	}
+}

@@ -1,0 +1,321 @@
+package mbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/mbus"
+	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
+)
+
+// outcome is what a search found, by the keys that reach it.
+type outcome struct {
+	found  []string
+	doubts []string
+	last   drivers.Progress
+}
+
+// searching is a Search that collects.
+func (o *outcome) searching(ways ...string) drivers.Search {
+	return drivers.Search{
+		Ways: ways,
+		Found: func(f drivers.Found) error {
+			var at []string
+			for _, k := range f.Keys {
+				at = append(at, k.Key+" "+k.Value)
+			}
+			if text := strings.Join(at, ", "); f.Doubt == "" {
+				o.found = append(o.found, text)
+			} else {
+				o.doubts = append(o.doubts, text+": "+f.Doubt)
+			}
+			return nil
+		},
+		Progress: func(p drivers.Progress) { o.last = p },
+	}
+}
+
+func plain() *mbus.Config { return configured(func(*mbus.Config) {}) }
+
+// buildingAddresses are the secondary ones of sim.MBusBuilding.
+var buildingAddresses = []string{
+	"secondary 300001002D2C0804", "secondary 30000101AE4C0E16", "secondary 30000104AE4C0E16",
+	"secondary 30000202A5114006", "secondary 4711081593151003", "secondary 785634124204" + "0202",
+	"secondary 55555555496A0116, fabrication 00000001", "secondary 55555555496A0116, fabrication 00000002",
+}
+
+func sorted(s []string) []string {
+	s = slices.Clone(s)
+	sort.Strings(s)
+	return s
+}
+
+func TestASecondarySearchFindsEveryMeterWhateverTheLineDoes(t *testing.T) {
+	for _, fault := range []string{"", "silence=7", "bad-check=4", "cut=4", "noise=3", "noise=1", "echo", "babble", "busy=9"} {
+		t.Run("fault "+fault, func(t *testing.T) {
+			var faults []string
+			if fault != "" {
+				faults = []string{fault}
+			}
+			inBubble(t, building(faults...), func(t *testing.T, line *pipeLine) {
+				var o outcome
+				began := time.Now()
+				if err := mbus.Driver.Scan(t.Context(), line, plain(), o.searching("secondary")); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(sorted(buildingAddresses), sorted(o.found)); diff != "" {
+					t.Error(diff)
+				}
+				for _, d := range o.doubts {
+					t.Logf("doubt: %s", d)
+				}
+				t.Logf("%s, %d probes", time.Since(began), o.last.Probes)
+			})
+		})
+	}
+}
+
+func TestAPrimarySearchNamesSharedAddresses(t *testing.T) {
+	shared := func(t *testing.T) speaker {
+		slaves := sim.MBusBuilding(1)
+		slaves[1].Primary = 1
+		b, err := sim.NewMBus(sim.Options{}, slaves...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	inBubble(t, shared, func(t *testing.T, line *pipeLine) {
+		var o outcome
+		if err := mbus.Driver.Scan(t.Context(), line, plain(), o.searching("primary")); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"address 3", "address 4", "address 5", "address 6", "address 7", "address 8"}
+		if diff := cmp.Diff(want, o.found); diff != "" {
+			t.Error(diff)
+		}
+		if len(o.doubts) != 1 || !strings.HasPrefix(o.doubts[0], "address 1: several meters share") {
+			t.Errorf("doubts: %q", o.doubts)
+		}
+	})
+}
+
+func TestNoiseIsNoMeter(t *testing.T) {
+	empty := func(t *testing.T) speaker {
+		b, err := sim.NewMBus(sim.Options{Faults: []string{"babble"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	inBubble(t, empty, func(t *testing.T, line *pipeLine) {
+		var o outcome
+		if err := mbus.Driver.Scan(t.Context(), line, plain(), o.searching()); err != nil {
+			t.Fatal(err)
+		}
+		if len(o.found)+len(o.doubts) > 0 {
+			t.Errorf("found %q, doubts %q", o.found, o.doubts)
+		}
+	})
+}
+
+// A search that is stopped again and again, and goes on each time from where it
+// was, finds what an undisturbed one finds.
+func TestASearchIsResumed(t *testing.T) {
+	inBubble(t, building("noise=9"), func(t *testing.T, line *pipeLine) {
+		var o outcome
+		state, rounds := "", 0
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			search := o.searching("secondary", "primary")
+			search.Resume = state
+			err := mbus.Driver.Scan(ctx, line, plain(), search)
+			cancel()
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, context.DeadlineExceeded) || rounds > 50 {
+				t.Fatalf("round %d: %v", rounds, err)
+			}
+			state = o.last.State
+			rounds++
+		}
+		all := sorted(o.found)
+		for a := range 8 {
+			buildingWith := fmt.Sprintf("address %d", a+1)
+			if !slices.Contains(all, buildingWith) {
+				t.Errorf("%s is missing", buildingWith)
+			}
+		}
+		for _, a := range buildingAddresses {
+			if !slices.Contains(all, a) {
+				t.Errorf("%s is missing", a)
+			}
+		}
+		if rounds < 3 {
+			t.Errorf("stopped %d times", rounds)
+		}
+	})
+}
+
+func TestTwinsThatNothingTellsApartAreTold(t *testing.T) {
+	twins := func(t *testing.T) speaker {
+		slaves := sim.MBusBuilding(1)[6:]
+		slaves[0].Fabrication, slaves[1].Fabrication = "", ""
+		b, err := sim.NewMBus(sim.Options{}, slaves...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	inBubble(t, twins, func(t *testing.T, line *pipeLine) {
+		var o outcome
+		if err := mbus.Driver.Scan(t.Context(), line, plain(), o.searching("secondary")); err != nil {
+			t.Fatal(err)
+		}
+		if len(o.found) != 0 || len(o.doubts) != 1 || !strings.Contains(o.doubts[0], "55555555") {
+			t.Errorf("found %q, doubts %q", o.found, o.doubts)
+		}
+	})
+}
+
+// crowdOf is so many meters with random numbers, whose answers have a length.
+func crowdOf(n, length int) []sim.MBusSlave {
+	r := rand.New(rand.NewPCG(9, 9))
+	var slaves []sim.MBusSlave
+	for i := range n {
+		a, err := mbus.ParseAddress(fmt.Sprintf("%08d2D2C%02X04", r.IntN(100_000_000), i%30))
+		if err != nil {
+			panic(err)
+		}
+		slaves = append(slaves, sim.MBusSlave{
+			Primary: byte(i + 1), Address: a,
+			// From 11 to 330 bit times, as the standard allows.
+			Delay:   time.Duration(11+r.IntN(320)) * time.Second / 2400,
+			Records: sized(length),
+		})
+	}
+	return slaves
+}
+
+// sized makes answers of just so many bytes: volumes and fillers of a text.
+func sized(length int) func(time.Time) [][]mbus.DataRecord {
+	const frame, header, text = 9, 12, 4
+	return func(time.Time) [][]mbus.DataRecord {
+		volume := mbus.DataRecord{VIB: []byte{0x13}}
+		_ = volume.SetInt(1234, 4)
+		left := length - frame - header - 6
+		records := []mbus.DataRecord{volume}
+		for left > 0 {
+			n := min(left, 100)
+			if rest := left - n; rest > 0 && rest < text+1 {
+				n -= text + 1
+			}
+			name := mbus.DataRecord{VIB: []byte{0xFD, 0x10}}
+			_ = name.SetText(strings.Repeat("x", n-text))
+			records = append(records, name)
+			left -= n
+		}
+		return [][]mbus.DataRecord{records}
+	}
+}
+
+// tap counts what goes over a line: the time that the line was in use.
+type tap struct {
+	*pipeLine
+	mu       sync.Mutex
+	requests int
+	answers  int // bytes
+	selects  int
+}
+
+func (l *tap) Write(p []byte) (int, error) {
+	l.requests += len(p)
+	if len(p) > 10 {
+		l.selects++
+	}
+	return l.pipeLine.Write(p)
+}
+
+func (l *tap) Read(p []byte) (int, error) {
+	n, err := l.pipeLine.Read(p)
+	l.mu.Lock()
+	l.answers += n
+	l.mu.Unlock()
+	return n, err
+}
+
+func TestABusOf250IsReadInSevenMinutes(t *testing.T) {
+	slaves := crowdOf(250, 261)
+	bus := func(t *testing.T) speaker {
+		b, err := sim.NewMBus(sim.Options{}, slaves...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	inBubble(t, bus, func(t *testing.T, line *pipeLine) {
+		counted := &tap{pipeLine: line}
+		began := time.Now()
+		for i := range slaves {
+			r, err := readOnce(t, counted, address(fmt.Sprint(i+1)))
+			if err != nil || !has(r, "volume") {
+				t.Fatalf("meter %d: %v", i+1, err)
+			}
+		}
+		took := time.Since(began)
+		t.Logf("250 meters, %d bytes of answers: %s", counted.answers, took)
+		if took > 7*time.Minute || counted.answers != 250*262 {
+			t.Errorf("%s for %d bytes", took, counted.answers)
+		}
+	})
+}
+
+func TestASearchOf250TakesHardlyMoreThanItsProbes(t *testing.T) {
+	slaves := crowdOf(250, 60)
+	bus := func(t *testing.T) speaker {
+		b, err := sim.NewMBus(sim.Options{}, slaves...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	inBubble(t, bus, func(t *testing.T, line *pipeLine) {
+		counted := &tap{pipeLine: line}
+		var o outcome
+		began := time.Now()
+		if err := mbus.Driver.Scan(t.Context(), counted, plain(), o.searching("secondary")); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(began)
+		var want []string
+		for _, s := range slaves {
+			want = append(want, "secondary "+s.Address.String())
+		}
+		if diff := cmp.Diff(sorted(want), sorted(o.found)); diff != "" || len(o.doubts) > 0 {
+			t.Errorf("%s doubts: %q", diff, o.doubts)
+		}
+		// A selection takes its own time and the 330 bit times + 50 ms in which a
+		// slave may answer; all else its bytes and the slave's delay.
+		bit := time.Second / 2400
+		must := time.Duration(counted.requests+counted.answers)*11*bit + time.Duration(counted.selects)*(330*bit+50*time.Millisecond)
+		for _, s := range slaves {
+			must += s.Delay
+		}
+		t.Logf("250 meters: %s, %d probes, %d selections; the probes alone %s", took, o.last.Probes, counted.selects, must)
+		if took > 9*time.Minute || took > must*110/100 {
+			t.Errorf("the search took %s, its probes %s", took, must)
+		}
+	})
+}
