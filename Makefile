@@ -4,9 +4,12 @@
 #   make test         the tests
 #   make check        all that CI checks, but for Home Assistant
 #   make ha           the tests against a real Home Assistant
+#   make soak-short   broker, gateway and connection die, telegrams are damaged: two minutes
+#   make soak         the same at full length: a quarter of an hour
 #   make fuzz         every fuzz target for FUZZTIME each
 #   make bench        our benchmarks
 #   make bench-peers  the same telegrams through other people's programs
+#   make bench-whole  the program as a whole beside bare paho, Mosquitto between
 #   make footprint    start-up, memory and CPU of the whole program
 #   make format       mend what format-check complains about
 
@@ -93,6 +96,12 @@ USES_HA := {{$$p := .ImportPath}}{{if eq $$p "$(HARNESS)"}}{{$$p}}{{end}}\
 ha:
 	HA_TESTS=1 $(GO) test -v -count=1 -p 1 -timeout 20m $$($(GO) list -f '$(USES_HA)' ./... | xargs -n 1 | sort -u)
 
+.PHONY: soak soak-short
+soak: SOAK := 1
+soak-short: SOAK := short
+soak soak-short:
+	SOAK=$(SOAK) $(GO) test -v -count=1 -parallel 4 -timeout 40m ./bridge/soak
+
 .PHONY: bench
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -104,6 +113,10 @@ bench-peers:
 .PHONY: footprint
 footprint:
 	.ci/footprint
+
+.PHONY: bench-whole
+bench-whole:
+	.ci/bench-whole
 
 .PHONY: clean
 clean:

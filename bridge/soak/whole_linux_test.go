@@ -1,0 +1,353 @@
+package soak
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
+	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
+)
+
+// whole skips a benchmark of the whole program unless it was asked for.
+func whole(b *testing.B) {
+	b.Helper()
+	if os.Getenv("BENCH_WHOLE") == "" {
+		b.Skip("takes a while: make bench-whole")
+	}
+}
+
+// BenchmarkLatency takes in turns, so that a noisy machine hits both alike, the
+// time from a telegram's last byte to a subscriber, and that from a bare client's
+// publication of as many bytes.
+func BenchmarkLatency(b *testing.B) {
+	whole(b)
+	const samples = 2000
+	broker := newBroker(b)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer listener.Close()
+	heard := make(chan time.Time, 1)
+	subscriber := connected(b, broker, "subscriber")
+	wait(b, subscriber.SubscribeMultiple(map[string]byte{meterTopic("state"): 1, "bare": 1},
+		func(paho.Client, paho.Message) {
+			select {
+			case heard <- time.Now():
+			default: // a state that the gateway says again by itself
+			}
+		}))
+	bare := connected(b, broker, "bare")
+	newGateway(b, broker.address(), meterTable("main", listener.Addr().String()))
+	line, err := listener.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer line.Close()
+	payload := make([]byte, 500)
+	n := int64(0)
+	next := telegram(n, time.Now())
+	whole := func() {
+		if _, err := line.Write(next); err != nil {
+			b.Fatal(err)
+		}
+	}
+	// Until what follows an announcement is over, states come by themselves.
+	for range 20 {
+		whole()
+		n++
+		next = telegram(n, time.Now())
+		pass(100 * time.Millisecond)
+	}
+	took := map[string][]time.Duration{}
+	one := func(name string, send func()) {
+		select {
+		case <-heard:
+		default:
+		}
+		start := time.Now()
+		send()
+		select {
+		case end := <-heard:
+			took[name] = append(took[name], end.Sub(start))
+		case <-time.After(patience):
+			b.Fatal(name, ": nothing came")
+		}
+		pass(500 * time.Microsecond)
+	}
+	b.ResetTimer()
+	for range samples {
+		n++
+		next = telegram(n, time.Now())
+		one("whole", whole)
+		one("bare", func() { bare.Publish("bare", 1, false, payload) })
+	}
+	for _, name := range []string{"bare", "whole"} {
+		slices.Sort(took[name])
+		for _, p := range []int{50, 99} {
+			b.ReportMetric(float64(took[name][p*samples/100].Microseconds()), fmt.Sprintf("%s-p%d-µs", name, p))
+		}
+	}
+}
+
+func connected(tb testing.TB, b *broker, id string) paho.Client {
+	tb.Helper()
+	c := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + b.address()).SetClientID(id).SetAutoReconnect(false))
+	wait(tb, c.Connect())
+	tb.Cleanup(func() { c.Disconnect(100) })
+	return c
+}
+
+// many is how many meters stand for a house full of them.
+const many = 10_000
+
+// crowd are many TCP meters that all say the same telegram once a second.
+type crowd struct {
+	telegram  []byte
+	listeners []net.Listener
+	lines     []net.Conn
+	sent      atomic.Int64
+}
+
+func newCrowd(b *testing.B, n int) *crowd {
+	b.Helper()
+	now := time.Now()
+	text, err := sim.NewDSMR(1, now).Telegram(now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := &crowd{telegram: text, lines: make([]net.Conn, n)}
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.listeners = append(c.listeners, l)
+	}
+	b.Cleanup(c.hangUp)
+	return c
+}
+
+// connect waits until each meter has its client. Listener and line of a meter are
+// never open together, or the descriptors would not do.
+func (c *crowd) connect(b *testing.B) {
+	b.Helper()
+	for i, l := range c.listeners {
+		_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+		line, err := l.Accept()
+		if err != nil {
+			b.Fatalf("meter %d of %d: %v", i, len(c.listeners), err)
+		}
+		c.lines[i] = line
+		_ = l.Close()
+	}
+}
+
+// speak has every meter say its telegram each second, spread evenly.
+func (c *crowd) speak(b *testing.B, seconds int) {
+	b.Helper()
+	const writers = 4
+	var work sync.WaitGroup
+	for w := range writers {
+		work.Go(func() {
+			mine := c.lines[w*len(c.lines)/writers : (w+1)*len(c.lines)/writers]
+			start := time.Now()
+			for round := range seconds {
+				for i, line := range mine {
+					due := start.Add(time.Duration(round)*time.Second + time.Duration(i)*time.Second/time.Duration(len(mine)))
+					if d := time.Until(due); d > 2*time.Millisecond {
+						pass(d)
+					}
+					if _, err := line.Write(c.telegram); err != nil {
+						b.Error(err)
+						return
+					}
+					c.sent.Add(1)
+				}
+			}
+		})
+	}
+	work.Wait()
+}
+
+func (c *crowd) hangUp() {
+	for i := range c.lines {
+		_ = c.listeners[i].Close()
+		if c.lines[i] != nil {
+			_ = c.lines[i].Close()
+		}
+	}
+}
+
+// measured tells what a process took for the crowd, from one usage to the next.
+func (c *crowd) measured(b *testing.B, idle, before, after usage, took time.Duration) {
+	b.Helper()
+	b.ReportMetric(100*float64(after.cpu-before.cpu)/float64(took), "cpu-%")
+	b.ReportMetric(float64(after.resident-idle.resident)/float64(len(c.lines)), "kB/meter")
+	b.ReportMetric(float64(after.resident), "kB-resident")
+}
+
+const (
+	warmUp  = 5
+	lasting = 15
+)
+
+// BenchmarkManyDecoded has a process of its own decode many meters: lines,
+// listeners and decoders, as the gateway has them, and nothing behind.
+func BenchmarkManyDecoded(b *testing.B) {
+	whole(b)
+	c := newCrowd(b, many)
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	list := b.TempDir() + "/ports"
+	var ports strings.Builder
+	for _, l := range c.listeners {
+		fmt.Fprintf(&ports, "tcp://%s\n", l.Addr())
+	}
+	if err := os.WriteFile(list, []byte(ports.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	b.Setenv("SOAK_LISTEN", list)
+	p := spawn(b, &output{}, self)
+	until(b, func() string { return missing(p.output, "ready") })
+	idle := p.usage(b)
+	c.connect(b)
+	c.speak(b, warmUp)
+	before, start := p.usage(b), time.Now()
+	c.speak(b, lasting)
+	c.measured(b, idle, before, p.usage(b), time.Since(start))
+	want := fmt.Sprintf("good %d\n", c.sent.Load())
+	c.hangUp()
+	until(b, func() string { return missing(p.output, "good ") })
+	if missing(p.output, want) != "" {
+		b.Errorf("want %s, got %s", want, p.output)
+	}
+}
+
+func missing(o *output, s string) string {
+	if strings.Contains(o.String(), s) {
+		return ""
+	}
+	return fmt.Sprintf("no %q yet: %s", s, o.tail(5))
+}
+
+// listenToMany is the process of BenchmarkManyDecoded. It ends when all lines do.
+func listenToMany(list string) error {
+	f, err := os.Open(list)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fmt.Println("ready")
+	var good atomic.Int64
+	var work sync.WaitGroup
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		port, err := transport.ParsePort(lines.Text(), p1.Driver.Mode)
+		if err != nil {
+			return err
+		}
+		line, err := transport.Open(context.Background(), port)
+		if err != nil {
+			return err
+		}
+		decoder, err := p1.Driver.NewDecoder(p1.Driver.NewConfig(), drivers.Zones{Host: time.UTC})
+		if err != nil {
+			return err
+		}
+		listener := drivers.Listener{
+			Line: line, Decoder: decoder, Gap: p1.Driver.Gap, Quiet: p1.Driver.Quiet,
+			Reading: func(*drivers.Reading) error { good.Add(1); return nil },
+			Lost:    func(*drivers.FrameError) {},
+		}
+		work.Go(func() {
+			if err := listener.Run(context.Background()); !errors.Is(err, io.EOF) {
+				fmt.Println(err)
+			}
+		})
+	}
+	profile := time.AfterFunc(15*time.Second, heapProfile)
+	defer profile.Stop()
+	work.Wait()
+	fmt.Printf("good %d\n", good.Load())
+	return nil
+}
+
+// heapProfile is written where SOAK_PROFILE says.
+func heapProfile() {
+	name := os.Getenv("SOAK_PROFILE")
+	if name == "" {
+		return
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	runtime.GC()
+	_ = pprof.WriteHeapProfile(f) // a profile that fails is seen to be missing
+}
+
+// BenchmarkManyMeters is the whole gateway with many meters, each of which
+// publishes once an hour.
+func BenchmarkManyMeters(b *testing.B) {
+	whole(b)
+	c := newCrowd(b, many)
+	broker := newBroker(b)
+	var good atomic.Int64
+	var told sync.Map
+	subscriber := connected(b, broker, "subscriber")
+	wait(b, subscriber.Subscribe(base+"/+/diagnostic", 1, func(_ paho.Client, m paho.Message) {
+		var d struct {
+			Line string `json:"line"`
+			Good int64  `json:"good"`
+		}
+		if json.Unmarshal(m.Payload(), &d) != nil || d.Line != string(transport.LineWaiting) || d.Good == 0 {
+			return
+		}
+		if _, twice := told.LoadOrStore(m.Topic(), true); !twice {
+			good.Add(d.Good)
+		}
+	}))
+	var tables strings.Builder
+	tables.WriteString("[homeassistant]\ndiscovery = false\n")
+	for i, l := range c.listeners {
+		fmt.Fprintf(&tables, "[[meter]]\nname=\"m%d\"\ndriver=\"p1\"\nport=\"tcp://%s\"\nevery=\"1h\"\n", i, l.Addr())
+	}
+	one := newGateway(b, broker.address(), meterTable("one", "127.0.0.1:1"))
+	pass(time.Second)
+	idle := one.usage(b)
+	one.kill()
+	g := newGateway(b, broker.address(), tables.String())
+	c.connect(b)
+	c.speak(b, warmUp)
+	before, start := g.usage(b), time.Now()
+	c.speak(b, lasting)
+	c.measured(b, idle, before, g.usage(b), time.Since(start))
+	c.hangUp()
+	until(b, func() string {
+		if got := good.Load(); got < c.sent.Load() {
+			return fmt.Sprintf("%d telegrams sent, %d came", c.sent.Load(), got)
+		}
+		return ""
+	})
+}
