@@ -48,6 +48,7 @@ func (l *line) run(ctx context.Context) error {
 	l.supervisor = transport.Supervisor{
 		Port: l.meters[0].config.Port,
 		Log:  l.log,
+		Open: l.opener(),
 		State: func(s transport.State, _ error) {
 			for _, m := range l.meters {
 				m.setLine(s, time.Now())
@@ -58,6 +59,17 @@ func (l *line) run(ctx context.Context) error {
 		return l.supervisor.Run(ctx, l.poll)
 	}
 	return l.runTapped(ctx)
+}
+
+// opener opens what the transport cannot: a topic of the broker. nil: the
+// transport can.
+func (l *line) opener() func(context.Context, transport.Port) (drivers.Line, error) {
+	if l.meters[0].config.Port.Scheme != transport.MQTT {
+		return nil
+	}
+	return func(ctx context.Context, port transport.Port) (drivers.Line, error) {
+		return l.meters[0].link.OpenTopic(ctx, port.Path)
+	}
 }
 
 // addTaps makes the taps that the line's meters ask for.

@@ -137,17 +137,18 @@ type Check uint8
 
 // The checks, weakest first.
 const (
-	CheckNone   Check = iota // DSMR 2.2, plain mode D
-	CheckParity              // a parity bit a byte
-	CheckBCC                 // 8-bit XOR: IEC 62056-21
-	CheckSum8                // 8-bit sum: M-Bus, ECHONET modules
-	CheckCRC16               // P1, HDLC's FCS, wM-Bus, I-FLAG
-	CheckTag                 // an AES-GCM tag
+	CheckNone    Check = iota // DSMR 2.2, plain mode D
+	CheckRelayed              // none any more: whoever took the frame off had looked at it (bare DLMS APDUs)
+	CheckParity               // a parity bit a byte
+	CheckBCC                  // 8-bit XOR: IEC 62056-21
+	CheckSum8                 // 8-bit sum: M-Bus, ECHONET modules
+	CheckCRC16                // P1, HDLC's FCS, wM-Bus, I-FLAG
+	CheckTag                  // an AES-GCM tag
 )
 
 // String is the check's name in documents and logs.
 func (c Check) String() string {
-	names := [...]string{"none", "parity", "bcc", "sum8", "crc16", "tag"}
+	names := [...]string{"none", "relayed", "parity", "bcc", "sum8", "crc16", "tag"}
 	if int(c) < len(names) {
 		return names[c]
 	}

@@ -252,7 +252,7 @@ func TestChecksAreOrderedByWhatTheyVouchFor(t *testing.T) {
 	for c := CheckNone; c <= CheckTag+1; c++ {
 		got = append(got, c.String())
 	}
-	if diff := cmp.Diff([]string{"none", "parity", "bcc", "sum8", "crc16", "tag", "unknown"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"none", "relayed", "parity", "bcc", "sum8", "crc16", "tag", "unknown"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

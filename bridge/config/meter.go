@@ -124,6 +124,9 @@ func (m *Meter) validate(s *section) {
 	if m.Factor.Sign() <= 0 {
 		s.wrong("factor", m.Factor.String()+" is not above 0", "write the ratio of the current transformers, as in 40 for 200/5 A")
 	}
+	if m.Port.Scheme == transport.MQTT && m.Driver.Name != "" && !m.Driver.Push() {
+		s.wrong("port", "a meter of driver "+m.Driver.Name+" must be asked, and nobody hears that on a topic", "name the line that it hangs on")
+	}
 	for _, pattern := range m.Exclude {
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
 			s.wrong("exclude", fmt.Sprintf("%.40q is no pattern", pattern), `write keys as in the state, * for any characters: ["1-0:32.*", "0-2:*"]`)

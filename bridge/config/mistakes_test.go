@@ -391,6 +391,10 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 			sources{toml: meterWith("tap = 2001") + "[[meter]]\nname = \"two\"\ndriver = \"p1\"\nport = \"/dev/x\"\ntap = \"127.0.0.1:2001\"\n"},
 			[]Mistake{{inFile, 10, "meter.two.tap", "meter main has this tap already", "another port"}},
 		},
+		"a topic for a meter that is asked": {
+			sources{toml: "[[meter]]\nname = \"main\"\ndriver = \"asked\"\nport = \"mqtt:t\"\n"},
+			[]Mistake{{inFile, 4, "meter.main.port", "a meter of driver asked must be asked, and nobody hears that on a topic", "name the line that it hangs on"}},
+		},
 		"a tap on a meter that is asked": {
 			sources{toml: "[[meter]]\nname = \"main\"\ndriver = \"asked\"\nport = \"/dev/x\"\ntap = \"2001\"\n"},
 			[]Mistake{{inFile, 5, "meter.main.tap", "a meter that is asked has no tap", "leave it out"}},

@@ -15,6 +15,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,9 +78,12 @@ type Received struct {
 
 // Link is a session with one broker.
 type Link struct {
-	options   Options
-	outbox    *outbox
-	subs      []subscription
+	options Options
+	outbox  *outbox
+	mu      sync.Mutex // guards what follows
+	subs    []subscription
+	client  paho.Client // connected; nil: there is none
+
 	connected func()
 	lost      func()
 	strays    sync.WaitGroup // sessions that may still be inside a client
@@ -88,6 +92,7 @@ type Link struct {
 type subscription struct {
 	filter string
 	handle func(Received)
+	line   *topicLine // that it feeds; nil: none
 }
 
 // New makes a link; Run connects it.
@@ -99,7 +104,7 @@ func New(o Options) *Link {
 // connection on. handle runs on the client's own goroutine: it must not block.
 // Call it before Run.
 func (l *Link) Subscribe(filter string, handle func(Received)) {
-	l.subs = append(l.subs, subscription{filter, handle})
+	l.subs = append(l.subs, subscription{filter: filter, handle: handle})
 }
 
 // OnConnect sets what is done at each connection, once subscriptions stand:
@@ -140,6 +145,7 @@ func (l *Link) Run(ctx context.Context, last func() []Message) error {
 				l.leave(ctx, client, last())
 			}
 			l.outbox.close()
+			l.setClient(nil)
 			if l.lost != nil {
 				l.lost()
 			}
@@ -190,16 +196,51 @@ func (l *Link) connect(ctx context.Context, lost chan<- error) (paho.Client, err
 		client.Disconnect(0)
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	for _, s := range l.subs {
-		token := client.Subscribe(s.filter, 1, func(_ paho.Client, m paho.Message) {
-			s.handle(Received{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()})
-		})
-		if err := await(ctx, token, connectTimeout); err != nil {
+	for _, s := range l.subscriptions(client) {
+		if err := s.subscribe(ctx, client); err != nil {
+			l.setClient(nil)
 			client.Disconnect(0)
-			return nil, fmt.Errorf("subscribe to %s: %w", s.filter, err)
+			return nil, err
 		}
 	}
 	return client, nil
+}
+
+// subscriptions are those that a client which has just connected must make; what
+// is added from now on, whoever adds it subscribes to.
+func (l *Link) subscriptions(client paho.Client) []subscription {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.client = client
+	return slices.Clone(l.subs)
+}
+
+func (l *Link) setClient(client paho.Client) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.client = client
+}
+
+// drop forgets the subscription of a line, and gives the client that still has it:
+// none if another line has the same topic.
+func (l *Link) drop(t *topicLine) paho.Client {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.subs = slices.DeleteFunc(l.subs, func(s subscription) bool { return s.line == t })
+	if slices.ContainsFunc(l.subs, func(s subscription) bool { return s.filter == t.topic }) {
+		return nil
+	}
+	return l.client
+}
+
+func (s *subscription) subscribe(ctx context.Context, client paho.Client) error {
+	token := client.Subscribe(s.filter, 1, func(_ paho.Client, m paho.Message) {
+		s.handle(Received{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()})
+	})
+	if err := await(ctx, token, connectTimeout); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", s.filter, err)
+	}
+	return nil
 }
 
 func (l *Link) clientOptions(lost chan<- error) *paho.ClientOptions {

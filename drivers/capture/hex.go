@@ -27,6 +27,18 @@ func looksHex(sample []byte) bool {
 	return digits >= 2
 }
 
+// Telegram is a telegram that may be written in hexadecimal digits: its bytes.
+func Telegram(raw []byte) []byte {
+	if !looksHex(raw) {
+		return raw
+	}
+	b, err := unhex(nil, raw)
+	if err != nil {
+		return raw
+	}
+	return b
+}
+
 // isFill says whether c may stand between hexadecimal digits.
 func isFill(c byte) bool {
 	switch c {

@@ -22,3 +22,18 @@ func TestLooksHex(t *testing.T) {
 		}
 	}
 }
+
+func TestTelegram(t *testing.T) {
+	for in, want := range map[string]string{
+		"7EA0":       "\x7E\xA0",
+		"0x7e 0xa0":  "\x7E\xA0",
+		"\x7E\xA0":   "\x7E\xA0",
+		"7EA":        "7EA",
+		"/ABC5METER": "/ABC5METER",
+		"":           "",
+	} {
+		if got := Telegram([]byte(in)); string(got) != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func (d *Decoder) Next(r *drivers.Reading) error {
 		if err == errNoise { //nolint:errorlint // never wrapped
 			continue
 		}
-		if err != nil && check == drivers.CheckNone {
+		if err != nil && check == drivers.CheckRelayed {
 			d.refuse()
 		}
 		return err

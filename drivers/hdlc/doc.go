@@ -27,7 +27,7 @@
 // was missed looks the same, but its check and flag follow.
 //
 // What vouches for a Reading: a GCM tag; else CRC-16 of HDLC; else the 8-bit sum of
-// M-Bus; else nothing (wrapper and bare APDUs).
+// M-Bus; else, for wrapper and bare APDUs, whoever took the frame off (CheckRelayed).
 //
 // # Push lists
 //

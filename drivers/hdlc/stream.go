@@ -209,9 +209,9 @@ func (d *Decoder) nextBare(b []byte) (apdu []byte, check drivers.Check, err erro
 	}
 	d.takeBare(size, len(rest) > 0)
 	if hasLLC(b) {
-		return b[llcSize:size], drivers.CheckNone, nil
+		return b[llcSize:size], drivers.CheckRelayed, nil
 	}
-	return b[:size], drivers.CheckNone, nil
+	return b[:size], drivers.CheckRelayed, nil
 }
 
 // takeBare steps over a bare APDU, and notes how to come back if nothing good is
@@ -317,7 +317,7 @@ func (d *Decoder) nextWrapped(b []byte) (apdu []byte, check drivers.Check, err e
 		return nil, 0, err
 	}
 	d.takeBare(size, false)
-	return b[wrapperSize:size], drivers.CheckNone, nil
+	return b[wrapperSize:size], drivers.CheckRelayed, nil
 }
 
 // wrappedSize is the size of the wrapper at the start of b with its APDU. ErrMore:

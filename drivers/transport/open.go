@@ -37,6 +37,8 @@ func Open(ctx context.Context, port Port) (drivers.Line, error) {
 		return dialRFC2217(ctx, port)
 	case Replay:
 		return openReplay(port)
+	case MQTT:
+		return nil, drivers.WithHint(fmt.Errorf("%s: %w", port, errors.ErrUnsupported), "only the gateway hears topics: meter2mqtt run")
 	}
 	return nil, drivers.WithHint(fmt.Errorf("port of kind %q: %w", port.Scheme, errors.ErrUnsupported), acceptedPorts)
 }

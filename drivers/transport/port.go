@@ -26,6 +26,7 @@ const (
 	TCP     Scheme = "tcp"     // a converter, or a meter with a network socket
 	RFC2217 Scheme = "rfc2217" // a converter that lets its clients set its port
 	Replay  Scheme = "replay"  // a recording
+	MQTT    Scheme = "mqtt"    // telegrams that another program publishes
 )
 
 // Signal is what a modem line of a serial port is set to.
@@ -41,7 +42,7 @@ const (
 // Port says where a meter's line is. Ports are comparable with ==.
 type Port struct {
 	Scheme   Scheme
-	Path     string       // serial: the device; replay: the file
+	Path     string       // serial: the device; replay: the file; mqtt: the topic
 	Mode     drivers.Mode // serial, rfc2217
 	RTS, DTR Signal       // serial, rfc2217; P1 adapters wire the data request to one of them
 	Address  string       // tcp, rfc2217: host:port, or [IPv6]:port
@@ -60,7 +61,7 @@ const (
 	maxSpeed    = 1e6
 
 	acceptedPorts = "a port is a path such as /dev/serial/by-id/…, serial:///dev/…?baud=9600&mode=7E1, " +
-		"tcp://host:port, rfc2217://host:port?baud=9600 or replay:FILE"
+		"tcp://host:port, rfc2217://host:port?baud=9600, replay:FILE or mqtt:TOPIC"
 )
 
 // ParsePort reads the text that names a port:
@@ -70,6 +71,7 @@ const (
 //	tcp://host:port                                host: name, IPv4 or [IPv6]
 //	rfc2217://host:port?baud=9600&mode=7E1         the same with the keys of a serial port
 //	replay:FILE?speed=10                           a recording; speed: a factor or max
+//	mqtt:TOPIC                                     each message of the topic is one telegram
 //
 // A path is taken as it stands: nothing in it is percent-decoded. What a serial
 // port, here or at a converter, does not say about its mode comes from def. Every error carries its
@@ -95,6 +97,8 @@ func ParsePort(text string, def drivers.Mode) (Port, error) {
 		return parseRFC2217(rest, def)
 	case Replay:
 		return parseReplay(rest)
+	case MQTT:
+		return parseTopic(rest)
 	}
 	return Port{}, unknownScheme(scheme, rest)
 }
@@ -325,6 +329,20 @@ func parseReplay(rest string) (Port, error) {
 	return p, nil
 }
 
+// parseTopic reads what follows mqtt: .
+func parseTopic(topic string) (Port, error) {
+	const form = "write mqtt:TOPIC, with a topic of the broker that [mqtt] names: mqtt:han/telegram"
+	switch {
+	case topic == "":
+		return Port{}, portError(form, "port mqtt: no topic named")
+	case strings.HasPrefix(topic, "//"):
+		return Port{}, portError(form, "port mqtt: a broker's address, not a topic")
+	case strings.ContainsAny(topic, "#+"):
+		return Port{}, portError("name one topic: two meters must not be mixed", "port mqtt:%.60s: # and + stand for many topics", topic)
+	}
+	return Port{Scheme: MQTT, Path: topic}, nil
+}
+
 // splitQuery cuts off what follows the last question mark. Only the accepted
 // keys may stand there, each once.
 func splitQuery(text string, accepted ...string) (string, map[string]string, error) {
@@ -368,6 +386,8 @@ func (p Port) String() string {
 		return p.Key() + p.settingsText()
 	case Replay:
 		return p.replayText()
+	case MQTT:
+		return p.Key()
 	}
 	return ""
 }

@@ -58,6 +58,7 @@ func TestParsePort(t *testing.T) {
 		"a recording played faster":  {"replay:/tmp/a b?speed=10", Port{Scheme: Replay, Path: "/tmp/a b", Speed: 10}, "replay:/tmp/a b?speed=10"},
 		"a recording without pauses": {"replay:p1.jsonl?speed=max", Port{Scheme: Replay, Path: "p1.jsonl"}, "replay:p1.jsonl?speed=max"},
 		"a recording with a ? in it": {"replay:a?b?speed=1", Port{Scheme: Replay, Path: "a?b", Speed: 1}, "replay:a?b?speed=1"},
+		"a topic":                    {"mqtt:han/telegram?x=1", Port{Scheme: MQTT, Path: "han/telegram?x=1"}, "mqtt:han/telegram?x=1"},
 		"blanks around it go":        {" /dev/ttyS0\n", Port{Scheme: Serial, Path: "/dev/ttyS0", Mode: usual}, "serial:///dev/ttyS0?baud=115200&mode=8N1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -109,6 +110,9 @@ func TestParsePortRefuses(t *testing.T) {
 		"no file":                        {"replay:", "no file", "record"},
 		"an idle replay":                 {"replay:f?speed=0", `"0"`, "speed=max"},
 		"a replay at no speed":           {"replay:f?speed=NaN", `"NaN"`, "speed=max"},
+		"no topic":                       {"mqtt:", "no topic", "mqtt:TOPIC"},
+		"a broker in place of a topic":   {"mqtt://me:secret@host/t", "not a topic", "[mqtt]"},
+		"many topics":                    {"mqtt:han/+/telegram", "many topics", "one topic"},
 		"control characters":             {"/dev/tty\x00S0", "control characters", "anew"},
 		"no text at all":                 {"/dev/tty\xff", "control characters", "anew"},
 		"something endless":              {"/" + strings.Repeat("a", 5000), "5001 bytes", "a port is"},
