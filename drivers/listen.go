@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -16,7 +17,7 @@ type Listener struct {
 	Gap     time.Duration // silence that ends an unfinished frame; 0: none does
 	Quiet   time.Duration // silence after which the line is taken for dead; 0: never
 
-	Reading func(*Reading) error // each reading, with Received set; its error ends the loop
+	Reading func(*Reading) error // each reading, with Received set, not to be kept; its error ends the loop
 	Lost    func(*FrameError)    // each lost frame
 	Bytes   func([]byte)         // what has just arrived, before it is decoded; may be nil
 }
@@ -40,7 +41,6 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 	}()
 	var (
-		r     Reading
 		buf   = make([]byte, 2048)
 		heard = time.Now()
 		begun = false // bytes came since the last gap
@@ -63,7 +63,7 @@ func (l *Listener) Run(ctx context.Context) error {
 				l.Bytes(buf[:n])
 			}
 			l.Decoder.Feed(buf[:n])
-			if err := l.drain(&r, heard); err != nil {
+			if err := l.drain(heard); err != nil {
 				return err
 			}
 		}
@@ -72,11 +72,11 @@ func (l *Listener) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return l.end(&r, heard, err)
+			return l.end(heard, err)
 		case begun && l.Gap > 0:
 			begun = false
 			l.Decoder.Gap()
-			if err := l.drain(&r, heard); err != nil {
+			if err := l.drain(heard); err != nil {
 				return err
 			}
 		case l.Quiet > 0 && time.Since(heard) >= l.Quiet:
@@ -95,16 +95,22 @@ func (l *Listener) setDeadline(wait time.Duration) error {
 }
 
 // end lets the decoder finish what the line's last bytes began.
-func (l *Listener) end(r *Reading, heard time.Time, cause error) error {
+func (l *Listener) end(heard time.Time, cause error) error {
 	l.Decoder.Gap()
-	if err := l.drain(r, heard); err != nil {
+	if err := l.drain(heard); err != nil {
 		return err
 	}
 	return cause
 }
 
+// readings are shared by all lines: one is in use only while a line's bytes are
+// decoded, and its values take several kilobytes.
+var readings = sync.Pool{New: func() any { return new(Reading) }}
+
 // drain asks the decoder until it is dry.
-func (l *Listener) drain(r *Reading, received time.Time) error {
+func (l *Listener) drain(received time.Time) error {
+	r, _ := readings.Get().(*Reading)
+	defer readings.Put(r)
 	for {
 		err := l.Decoder.Next(r)
 		if err == nil {
