@@ -26,11 +26,11 @@ func TestSteadyStreamAllocatesNothing(t *testing.T) {
 		"with parity":       shifted,
 		"without BCC":       append(bytes.Clone(plain), 0),
 		"cut":               house[:60],
-		"a load profile":    appendBlock(nil, []byte("P.01(1220823161500)(00)(15)(1)(1.5)(kW)\r\n(0.1)\r\n(0.2)\r\n")),
-		"a refusal":         appendBlock(nil, []byte("(ER01)")),
+		"a load profile":    AppendBlock(nil, []byte("P.01(1220823161500)(00)(15)(1)(1.5)(kW)\r\n(0.1)\r\n(0.2)\r\n"), false),
+		"a refusal":         AppendBlock(nil, []byte("(ER01)"), false),
 		"noise":             []byte("\x00\xff/abc\n!12\r\n"),
-		"layouts in turns":  append(AppendReadout(nil, []DataSet{{"1.8.0", "1", "kWh"}}), AppendReadout(nil, []DataSet{{"0.2.0", "V1", ""}})...),
-		"unnamed data sets": AppendReadout(nil, []DataSet{{"9:123.0", "1", "furlong"}, {"XX", "text", ""}}),
+		"layouts in turns":  append(AppendReadout(nil, []DataSet{{Address: "1.8.0", Value: "1", Unit: "kWh"}}), AppendReadout(nil, []DataSet{{Address: "0.2.0", Value: "V1"}})...),
+		"unnamed data sets": AppendReadout(nil, []DataSet{{Address: "9:123.0", Value: "1", Unit: "furlong"}, {Address: "XX", Value: "text"}}),
 	}
 	if b, err := os.ReadFile(peersInput); err == nil {
 		streams["the benchmark's"] = b

@@ -21,9 +21,9 @@ const (
 	highBits  = 0x8080808080808080
 )
 
-// blockCheck is the block check character: the XOR of b, without bit 7. b begins
+// BlockCheck is the block check character: the XOR of b, without bit 7. b begins
 // behind the first SOH or STX and ends with ETX or EOT.
-func blockCheck(b []byte) byte {
+func BlockCheck(b []byte) byte {
 	var x uint64
 	for len(b) >= 8 {
 		x ^= binary.LittleEndian.Uint64(b)

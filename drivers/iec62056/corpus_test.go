@@ -279,7 +279,7 @@ func TestBlockChecksOfTheCorpus(t *testing.T) {
 			}
 		}
 		end := len(b) - 1
-		if got := blockCheck(b[1:end]) == b[end]; got != c.Valid {
+		if got := BlockCheck(b[1:end]) == b[end]; got != c.Valid {
 			t.Errorf("%q: fits %t, want %t", b, got, c.Valid)
 		}
 	}
@@ -442,7 +442,7 @@ func TestProfilesOfTheCorpusGiveTheirRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.Feed(appendBlock(nil, []byte("P."+text)))
+			d.Feed(AppendBlock(nil, []byte("P."+text), false))
 			d.Gap()
 			got, lost := drain(t, d)
 			if len(lost) != 0 {

@@ -15,9 +15,9 @@ func appendOption(b []byte, protocol, speed, option byte) []byte {
 	return append(b, ack, protocol, speed, option, '\r', '\n')
 }
 
-// appendCommand appends a command message, clause 6.3.5: SOH name STX text ETX
+// AppendCommand appends a command message, clause 6.3.5: SOH name STX text ETX
 // BCC. The break has no STX. more: another partial block follows, so EOT ends it.
-func appendCommand(b []byte, name, text string, more bool) []byte {
+func AppendCommand(b []byte, name, text string, more bool) []byte {
 	b = append(b, soh)
 	at := len(b)
 	b = append(b, name...)
@@ -28,12 +28,13 @@ func appendCommand(b []byte, name, text string, more bool) []byte {
 	return appendEnd(b, at, more)
 }
 
-// appendBlock appends a data message: STX text ETX BCC.
-func appendBlock(b, text []byte) []byte {
+// AppendBlock appends a data message: STX text ETX BCC. more: another partial
+// block follows, so EOT ends it.
+func AppendBlock(b, text []byte, more bool) []byte {
 	b = append(b, stx)
 	at := len(b)
 	b = append(b, text...)
-	return appendEnd(b, at, false)
+	return appendEnd(b, at, more)
 }
 
 // appendEnd appends ETX or EOT, and the BCC of what begins at b[at].
@@ -43,11 +44,12 @@ func appendEnd(b []byte, at int, more bool) []byte {
 	} else {
 		b = append(b, etx)
 	}
-	return append(b, blockCheck(b[at:]))
+	return append(b, BlockCheck(b[at:]))
 }
 
-// DataSet is one data set to send: address(value*unit).
-type DataSet struct{ Address, Value, Unit string }
+// DataSet is one data set to send: address(value*unit), and (time) behind it for a
+// maximum.
+type DataSet struct{ Address, Value, Unit, Time string }
 
 // AppendReadout appends a readout as meters of mode C send it: STX, a line a data
 // set, the end line, ETX and BCC.
@@ -69,6 +71,12 @@ func (s DataSet) AppendTo(b []byte) []byte {
 		b = append(b, '*')
 		b = append(b, s.Unit...)
 	}
+	b = append(b, ')')
+	if s.Time == "" {
+		return b
+	}
+	b = append(b, '(')
+	b = append(b, s.Time...)
 	return append(b, ')')
 }
 

@@ -162,7 +162,7 @@ func blockMark(b []byte, from int) (at int, c byte) {
 
 // checked holds the block that ends at b[at] against its BCC.
 func (f *framer) checked(b []byte, at int) (message, bool, error) {
-	want := blockCheck(b[1 : at+1])
+	want := BlockCheck(b[1 : at+1])
 	if got := b[at+1]; got != want {
 		return f.lose(drivers.FrameError{Field: "BCC", Offset: at + 1, Got: uint32(got), Want: uint32(want), Err: drivers.ErrChecksum}, at+2)
 	}
@@ -211,7 +211,7 @@ func (f *framer) takeCommand(b []byte, closed bool) (message, bool, error) {
 		n++
 	}
 	switch {
-	case n+1 < len(b) && (b[n] == etx || b[n] == eot) && b[n+1] == blockCheck(b[1:n+1]):
+	case n+1 < len(b) && (b[n] == etx || b[n] == eot) && b[n+1] == BlockCheck(b[1:n+1]):
 		f.skip(n + 2)
 	case n+1 < len(b) || n >= maxLine || closed:
 		f.skip(1)

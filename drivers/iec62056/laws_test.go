@@ -15,16 +15,16 @@ import (
 )
 
 var houseSets = []DataSet{
-	{"F.F", "00000000", ""},
-	{"C.1.0", "12345678", ""},
-	{"0.9.1", "102030", ""},
-	{"0.9.2", "250314", ""},
-	{"1.6.1", "003.217", "kW"},
-	{"1.8.0", "0034912.745", "kWh"},
-	{"1.8.0*24", "0034590.010", "kWh"},
-	{"16.7.0", "-01.482", "kW"},
-	{"32.7.0", "231.4", "V"},
-	{"0.2.0", "V1.23", ""},
+	{Address: "F.F", Value: "00000000"},
+	{Address: "C.1.0", Value: "12345678"},
+	{Address: "0.9.1", Value: "102030"},
+	{Address: "0.9.2", Value: "250314"},
+	{Address: "1.6.1", Value: "003.217", Unit: "kW"},
+	{Address: "1.8.0", Value: "0034912.745", Unit: "kWh"},
+	{Address: "1.8.0*24", Value: "0034590.010", Unit: "kWh"},
+	{Address: "16.7.0", Value: "-01.482", Unit: "kW"},
+	{Address: "32.7.0", Value: "231.4", Unit: "V"},
+	{Address: "0.2.0", Value: "V1.23"},
 }
 
 // house is a readout of mode C behind its identification.
@@ -41,7 +41,7 @@ func seed(f *testing.F, add func(b []byte)) {
 	add(plain)
 	add(append(bytes.Clone(plain), house...))
 	add([]byte("/?00012345!\r\n/XYZ5M\r\n\x06051\r\n\x01P0\x02()\x03`"))
-	add(appendBlock(nil, []byte("P.01(1220823161500)(00)(15)(1)(1.5)(kW)\r\n(0.1)\r\n(0.2)\r\n")))
+	add(AppendBlock(nil, []byte("P.01(1220823161500)(00)(15)(1)(1.5)(kW)\r\n(0.1)\r\n(0.2)\r\n"), false))
 	shifted := bytes.Clone(house)
 	withParity(shifted)
 	add(shifted)
@@ -279,7 +279,7 @@ func FuzzReadouts(f *testing.F) {
 				t.Skip()
 			}
 		}
-		sets := []DataSet{{id, value, unit}, {textID, text, ""}}
+		sets := []DataSet{{Address: id, Value: value, Unit: unit}, {Address: textID, Value: text}}
 		first := AppendReadout(nil, sets)
 		got, _ := decodeAll(t, first)
 		if len(got) != 1 || len(got[0].Values) != 2 || got[0].Values[0].Kind != drivers.Number || got[0].Values[1].Kind != drivers.Text {

@@ -126,7 +126,7 @@ func (s *session) leave(ctx context.Context) error {
 	if s.inside {
 		errs = append(errs, s.closeLock(ctx))
 		s.inside = false
-		if err := s.send(ctx, appendCommand(nil, "B0", "", false)); err == nil {
+		if err := s.send(ctx, AppendCommand(nil, "B0", "", false)); err == nil {
 			errs = append(errs, s.line.Flush(ctx))
 		}
 	}

@@ -115,7 +115,7 @@ func (s *session) hearBlock(ctx context.Context, start byte) (answer, error) {
 	if err != nil && !errors.Is(err, drivers.ErrTimeout) {
 		return answer{}, err
 	}
-	if err != nil || check != blockCheck(b) {
+	if err != nil || check != BlockCheck(b) {
 		return answer{}, fmt.Errorf("%s: block of %d bytes: %w", s.line, len(b), errBCC)
 	}
 	a := answer{kind: data, text: b[:len(b)-1], more: b[len(b)-1] == eot}
@@ -129,7 +129,7 @@ func (s *session) hearBlock(ctx context.Context, start byte) (answer, error) {
 // request sends a command and gives the answer. NAK, silence and a damaged answer
 // are met three times, but what must not happen twice is sent once: once.
 func (s *session) request(ctx context.Context, name, text string, once bool) (answer, error) {
-	out := appendCommand(nil, name, text, false)
+	out := AppendCommand(nil, name, text, false)
 	var err error
 	for try := 0; try < tries; try++ {
 		if err := s.react(ctx); err != nil {
@@ -250,7 +250,7 @@ func (s *session) program(ctx context.Context) error {
 // probe finds out whether a meter that said nothing after the option select is in
 // programming mode at this speed: B1 would end it, so a read is tried.
 func (s *session) probe(ctx context.Context) error {
-	if err := s.send(ctx, appendCommand(nil, s.readCommand(), "0.0.0("+s.cfg.Argument+")", false)); err != nil {
+	if err := s.send(ctx, AppendCommand(nil, s.readCommand(), "0.0.0("+s.cfg.Argument+")", false)); err != nil {
 		return err
 	}
 	a, err := s.hear(ctx)
