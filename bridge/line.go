@@ -121,7 +121,11 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 			}
 		},
 	}
-	return listener.Run(ctx)
+	err = listener.Run(ctx)
+	if errors.Is(err, drivers.ErrTimeout) && driver.Hint != "" {
+		return drivers.WithHint(err, driver.Hint)
+	}
+	return err
 }
 
 // accept hands a reading to its meter. The observer sees it first: the bridge

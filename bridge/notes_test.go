@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/hdlc"
 )
@@ -62,4 +64,19 @@ func TestALineWithWholeFramesIsNotCalledSilent(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestASilentLineIsToldWithWhatToLookAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent, err := mqttlink.New(mqttlink.Options{}).OpenTopic(t.Context(), "nobody/speaks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		m := &meter{config: config.Meter{Driver: hdlc.Driver, Options: hdlc.Driver.NewConfig()}}
+		err = newLine([]*meter{m}, zonesOf, nil).listen(t.Context(), silent)
+		if !errors.Is(err, drivers.ErrTimeout) || !strings.Contains(drivers.Hint(err), "opened by the grid company") {
+			t.Errorf("%v, hint %q", err, drivers.Hint(err))
+		}
+	})
 }

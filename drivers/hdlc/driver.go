@@ -14,7 +14,7 @@ var Driver = drivers.Driver{
 	Gap:  1500 * time.Millisecond, // segments of one telegram come up to a second apart, telegrams at least two
 
 	Quiet: 2 * time.Minute,
-	Hint:  "HAN ports speak 2400 8E1 (Kaifa, Aidon, Austria), 2400 8N1 (Kamstrup), Sweden, Slovenia and Croatia 115200 8N1; M-Bus levels need an M-Bus adapter, Sweden's plug an inverted input",
+	Hint:  "some ports must be opened by the grid company first; HAN ports speak 2400 8E1 (Kaifa, Aidon, Austria), 2400 8N1 (Kamstrup), Sweden, Slovenia and Croatia 115200 8N1; M-Bus levels need an M-Bus adapter, Sweden's plug an inverted input",
 
 	Caution:   caution,
 	NewConfig: func() drivers.Config { return &Config{Clock: clockAuto} },
