@@ -95,14 +95,14 @@ func TestAForeignBusIsRead(t *testing.T) {
 		id                       string
 		values                   int
 	}{
-		{"heat", "1", "", "06855817", 27},
+		{"heat", "1", "", "06855817", 29},
 		{"two telegrams", "2", "", "78563412", 0},
 		{"noise before each answer", "3", "", "04990254", 0},
 		{"slow, with a pause in its answers", "5", "", "00011788", 0},
 		{"broken and missing answers", "6", "", "02205100", 0},
 		{"fixed structure", "7", "", "12345678", 3},
-		{"secondary", "", "068558172D2C0804", "06855817", 27},
-		{"secondary, wildcards", "", "0685581F", "06855817", 27},
+		{"secondary", "", "068558172D2C0804", "06855817", 29},
+		{"secondary, wildcards", "", "0685581F", "06855817", 29},
 		{"one of two with the same number", "", "1234567824400107", "12345678", 0},
 		{"the other one", "", "12345678A31DE602", "12345678", 0},
 	} {

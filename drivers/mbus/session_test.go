@@ -162,14 +162,14 @@ func TestEachMeterOfABuildingIsReadWhole(t *testing.T) {
 			values int
 		}{
 			{address("1"), "30000100", "heat", 12},
-			{address("2"), "30000101", "water", 6},
-			{address("3"), "30000202", "hot_water", 7},
+			{address("2"), "30000101", "cold_water", 6},
+			{address("3"), "30000202", "warm_water", 7},
 			{address("4"), "47110815", "gas", 3},
 			{address("5"), "78563412", "electricity", 9},
-			{address("6"), "30000104", "water", 6},
+			{address("6"), "30000104", "cold_water", 6},
 			{secondary("30000100"), "30000100", "heat", 12},
 			{secondary("4711FFFF"), "47110815", "gas", 3},
-			{secondary("30000202A511" + "4006"), "30000202", "hot_water", 7},
+			{secondary("30000202A511" + "4006"), "30000202", "warm_water", 7},
 			{configured(func(c *mbus.Config) { c.Secondary, c.Fabrication = "55555555", "00000002" }), "55555555", "water", 7},
 		} {
 			r, err := readOnce(t, line, c.config)
@@ -177,7 +177,7 @@ func TestEachMeterOfABuildingIsReadWhole(t *testing.T) {
 				t.Errorf("%s: %v", c.id, err)
 				continue
 			}
-			if r.Meter.ID != c.id || len(r.Values) != c.values || r.Check != drivers.CheckSum8 {
+			if r.Meter.ID != c.id || r.Meter.Medium != c.medium || len(r.Values) != c.values || r.Check != drivers.CheckSum8 {
 				t.Errorf("%s: meter %+v, values %q", c.id, r.Meter, keys(r))
 			}
 		}

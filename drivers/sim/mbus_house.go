@@ -46,7 +46,7 @@ const (
 	mediumElectricity = 0x02
 	mediumGas         = 0x03
 	mediumHeat        = 0x04
-	mediumHotWater    = 0x06
+	mediumWarmWater   = 0x06
 	mediumColdWater   = 0x16
 )
 
@@ -153,7 +153,7 @@ func coldWater(seed uint64) MBusSlave {
 
 func hotWater(seed uint64) MBusSlave {
 	return MBusSlave{
-		Primary: 3, Address: mbusAddress("30000202", "DME", 64, mediumHotWater), Delay: 20 * time.Millisecond,
+		Primary: 3, Address: mbusAddress("30000202", "DME", 64, mediumWarmWater), Delay: 20 * time.Millisecond,
 		Records: water(newSupply(seed, 4, 0.001), record(5450, 0x59)),
 	}
 }
