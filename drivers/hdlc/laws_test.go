@@ -297,6 +297,8 @@ func TestDecodingAllocatesNothing(t *testing.T) {
 	damaged[40] ^= 1
 	streams["damaged"] = damaged
 	streams["wrong key"] = AppendHDLC(nil, madePath, append(seal(t, madeAPDU(), 9)[:30], make([]byte, 100)...), maxLength)
+	streams["a counter that fell"] = AppendHDLC(bytes.Clone(streams["hdlc ciphered"]), madePath, seal(t, madeAPDU(), 3), maxLength)
+	streams["an unknown list"] = AppendHDLC(nil, madePath, []byte{0x0F, 0x40, 0, 0, 0, 0, 2, 2, 6, 0, 0, 0, 1, 0x0A, 2, 'h', 'i'}, maxLength)
 	for _, s := range captures(t) {
 		if s.Key.Encryption == "" {
 			streams[s.name] = s.stream
