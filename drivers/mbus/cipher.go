@@ -18,10 +18,10 @@ const (
 
 // What a person can do about a telegram that cannot be read.
 const (
-	missingKey = `the telegram is encrypted: set the meter's key, as in key = "00112233445566778899AABBCCDDEEFF"`
-	wrongKey   = "the key is not this meter's, or the telegram was damaged"
-	notSecret  = "a key is configured, so a telegram that is not encrypted is not believed"
-	otherMode  = "this encryption mode is not known"
+	missingKey  = `the telegram is encrypted: set the meter's key, as in key = "00112233445566778899AABBCCDDEEFF"`
+	wrongKey    = "the key is not this meter's, or the telegram was damaged"
+	notCiphered = "a key is configured, so a telegram that is not encrypted is not believed"
+	otherMode   = "this encryption mode is not known"
 )
 
 // keys decipher the telegrams of one meter. Without a key they decipher none.
@@ -64,7 +64,7 @@ func (k *keys) decipher(l *layers) *flaw {
 	switch {
 	case !l.header.sized || mode == modePlain:
 		if k.set() && !k.used {
-			return l.wrong("configuration", l.at, drivers.ErrAuth, notSecret)
+			return l.wrong("configuration", l.at, drivers.ErrAuth, notCiphered)
 		}
 		return nil
 	case mode != modeCBC && mode != modeCBCDynamic:
@@ -76,7 +76,7 @@ func (k *keys) decipher(l *layers) *flaw {
 	}
 	if n == 0 {
 		if k.set() && !k.used {
-			return l.wrong("configuration", l.at, drivers.ErrAuth, notSecret)
+			return l.wrong("configuration", l.at, drivers.ErrAuth, notCiphered)
 		}
 		return nil
 	}

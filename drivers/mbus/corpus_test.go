@@ -334,7 +334,7 @@ func (r *recordCase) checkNumber(t *testing.T, at string, v *drivers.Value) {
 		t.Fatal(err)
 	}
 	got, unit := v.Number, string(v.Unit)
-	if b, ok := bases[unit]; ok && !(unit == "d" && r.Unit == "d") {
+	if b, ok := bases[unit]; ok && (unit != "d" || r.Unit != "d") {
 		factor, err := drivers.ParseDecimal(b.factor)
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package mbus
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -102,11 +103,11 @@ func real32(v *drivers.Value, p *plan, data []byte) bool {
 	text := strconv.AppendFloat(scratch[:0], float64(f), 'e', -1, 32) // d.ddde±dd
 	digits, exponent, negative := int64(0), 0, false
 	for i, c := range text {
-		switch {
-		case c == '-':
+		switch c {
+		case '-':
 			negative = true
-		case c == '.':
-		case c == 'e':
+		case '.':
+		case 'e':
 			e, err := strconv.Atoi(string(text[i+1:]))
 			if err != nil {
 				return false
@@ -158,8 +159,8 @@ func (r *reader) bcd(v *drivers.Value, p *plan, data []byte, negative bool) bool
 // digits are an identifier: every zero counts.
 func (r *reader) digits(v *drivers.Value, data []byte) bool {
 	b := r.scratch[:0]
-	for i := len(data) - 1; i >= 0; i-- {
-		hi, lo := data[i]>>4, data[i]&0x0F
+	for _, c := range slices.Backward(data) {
+		hi, lo := c>>4, c&0x0F
 		if hi > 9 || lo > 9 {
 			return false
 		}
@@ -200,8 +201,7 @@ func (r *reader) text(v *drivers.Value, data []byte) bool {
 
 // appendLatin1 appends reversed ISO 8859-1 as UTF-8.
 func appendLatin1(dst, reversed []byte) []byte {
-	for i := len(reversed) - 1; i >= 0; i-- {
-		c := reversed[i]
+	for _, c := range slices.Backward(reversed) {
 		if c >= 0x80 {
 			dst = append(dst, 0xC0|c>>6, 0x80|c&0x3F)
 			continue
@@ -229,7 +229,7 @@ func (r *reader) hexText(v *drivers.Value, data []byte) bool {
 // hexReversed shows a number too wide for numbers, most significant byte first.
 func (r *reader) hexReversed(v *drivers.Value, data []byte) bool {
 	b := r.scratch[:0]
-	for i := len(data) - 1; i >= 0; i-- {
+	for i := range slices.Backward(data) {
 		b = appendHex(b, data[i:i+1])
 	}
 	r.scratch = b

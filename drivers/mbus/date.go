@@ -2,6 +2,7 @@ package mbus
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -189,8 +190,8 @@ func leUint(b []byte) uint64 {
 		return uint64(binary.LittleEndian.Uint32(b))
 	}
 	var v uint64
-	for i := len(b) - 1; i >= 0; i-- {
-		v = v<<8 | uint64(b[i])
+	for _, c := range slices.Backward(b) {
+		v = v<<8 | uint64(c)
 	}
 	return v
 }

@@ -2,6 +2,7 @@ package mbus
 
 import (
 	"bytes"
+	"errors"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -66,7 +67,7 @@ func (d *Decoder) forget() {
 func (d *Decoder) Next(r *drivers.Reading) error {
 	for {
 		err := d.framer.Next(&d.frame)
-		if err == drivers.ErrMore {
+		if errors.Is(err, drivers.ErrMore) {
 			return d.dry(r)
 		}
 		if err != nil {

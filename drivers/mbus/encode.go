@@ -24,6 +24,7 @@ func (f *Frame) AppendTo(b []byte) ([]byte, error) {
 		return append(b, ackByte), nil
 	case Short:
 		return append(b, shortStart, f.C, f.A, f.C+f.A, stopByte), nil
+	default: // control and long frames differ in whether they have data
 	}
 	if (f.Kind == Control) != (len(f.Data) == 0) || len(f.Data) > maxData {
 		return b, fmt.Errorf("%w: a frame with %d bytes of data", ErrEncode, len(f.Data))

@@ -85,6 +85,7 @@ func TestRequestsAreAsTheStandardPrintsThem(t *testing.T) {
 
 // validFrame says whether a framer takes the frame whole.
 func validFrame(t *testing.T, text string) bool {
+	t.Helper()
 	var f Framer
 	f.Feed(unhex(t, text))
 	got := framesOf(&f)
@@ -175,12 +176,12 @@ func TestDatesReadBack(t *testing.T) {
 }
 
 func TestTextsAndRealsReadBack(t *testing.T) {
-	text, real := DataRecord{VIB: []byte{0xFD, 0x0B}}, DataRecord{VIB: []byte{0x13}}
+	text, number := DataRecord{VIB: []byte{0xFD, 0x0B}}, DataRecord{VIB: []byte{0x13}}
 	if err := text.SetText("Zähler 1"); err != nil {
 		t.Fatal(err)
 	}
-	real.SetReal(-1.25)
-	f, err := Send(1, false, text, real)
+	number.SetReal(-1.25)
+	f, err := Send(1, false, text, number)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,10 +95,10 @@ func (f *Framer) Next(to *Frame) error {
 // take splits a frame that has passed all checks.
 func (f *Frame) take(raw []byte) {
 	*f = Frame{Raw: raw}
-	switch {
-	case raw[0] == ackByte:
+	switch raw[0] {
+	case ackByte:
 		f.Kind = Ack
-	case raw[0] == shortStart:
+	case shortStart:
 		f.Kind, f.C, f.A = Short, raw[1], raw[2]
 	default:
 		f.Kind, f.C, f.A, f.CI = Long, raw[4], raw[5], raw[6]

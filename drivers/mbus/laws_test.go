@@ -1,6 +1,7 @@
 package mbus
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -83,14 +84,7 @@ func FuzzDamage(f *testing.F) {
 
 // holdsFrame says whether b has bytes in it that are, or may become, a frame of
 // their own once what surrounds them is damaged.
-func holdsFrame(b []byte) bool {
-	for _, c := range b {
-		if c == longStart {
-			return true
-		}
-	}
-	return false
-}
+func holdsFrame(b []byte) bool { return slices.Contains(b, longStart) }
 
 // Law 4: noise before, between and after good frames changes nothing.
 func FuzzNoise(f *testing.F) {

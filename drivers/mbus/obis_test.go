@@ -80,7 +80,7 @@ func TestMappingIsTheSharedTable(t *testing.T) {
 
 // String is the row as the shared table would print it.
 func (r row) String() string {
-	media := strings.ReplaceAll(fmt.Sprint(r.media), " ", ",")
+	media := strings.ReplaceAll(fmt.Sprintf("%d", r.media), " ", ",")
 	vife := ""
 	if r.vife != 0 {
 		vife = fmt.Sprintf("%02X", r.vife)

@@ -111,7 +111,7 @@ func newPlan(a byte, head []byte, dib int) *plan {
 	p.none = m.void || m.form == secret || p.field == fieldNone || p.field == fieldReadout
 	p.role = roleOf(a, &m, p)
 	p.value = drivers.Value{Name: m.name + m.suffix, Unit: m.unit, Record: &p.record}
-	if !(m.form == moment && p.field == fieldTypeJ) {
+	if m.form != moment || p.field != fieldTypeJ {
 		p.value.Code = codeOf(a, &m, p.record)
 	}
 	nameByCode(&p.value)

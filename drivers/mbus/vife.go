@@ -225,6 +225,7 @@ func (m *meaning) modify(c combinable, code uint16) {
 		if m.form != secret {
 			m.form, m.unit = opaque, ""
 		}
+	default: // modifies: the suffix tells
 	}
 	if c.suffix == "" {
 		c.suffix = "_vife_" + hex.EncodeToString([]byte{byte(code)})

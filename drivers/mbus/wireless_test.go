@@ -264,8 +264,7 @@ func TestASteadyWirelessMeterCostsNoAllocation(t *testing.T) {
 			run := func() {
 				for _, line := range c.lines {
 					d.Feed(line)
-					for d.Next(&r) != drivers.ErrMore {
-					}
+					drain(d, &r)
 				}
 			}
 			for range 3 {
