@@ -19,8 +19,23 @@
 // code a record has, plan.go how all of that is found at the price of comparing a
 // few bytes. encode.go and request.go go the other way. For wireless telegrams
 // radio.go finds them and checks their CRCs, layers.go takes them apart, cipher.go
-// deciphers them, compact.go learns formats, wireless.go makes readings. Everything
-// here is pure.
+// deciphers them, compact.go learns formats, wireless.go makes readings. All of that
+// is pure. session_line.go is the line as its master has it, one request and what
+// answers it; session.go reads a meter, session_scan.go searches a line.
+//
+// # The master
+//
+// A readout begins with SND_NKE to the very address that is read, or with a
+// selection, so that the next frame count bit is 1 and the first telegram comes
+// first. The bit changes with each new request and stays for a repetition, so that
+// no telegram is lost or comes twice. Telegrams follow one another until one without
+// DIF 1F; if one is missing, comes twice or is another meter's, there is no reading.
+//
+// Any byte in answer to a call is somebody: acknowledgements of several meters melt
+// into A5, FC, or a clean E5. Only data tells who is there. So a search asks for
+// data wherever E5 is heard, listens for the whole time that slaves have to begin,
+// and on a line that has shown noise or a loss asks twice where nobody answered,
+// and asks the same twice before it believes a find.
 //
 // # What becomes of a record
 //

@@ -98,7 +98,6 @@ type bus struct {
 	echoed int    // bytes of it that came back
 	left   time.Time
 	quiet  time.Time // no request before
-	stray  bool      // bytes came while none was awaited
 	buf    [512]byte
 }
 

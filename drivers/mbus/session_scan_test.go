@@ -68,10 +68,10 @@ func TestASecondarySearchFindsEveryMeterWhateverTheLineDoes(t *testing.T) {
 			if fault != "" {
 				faults = []string{fault}
 			}
-			inBubble(t, building(faults...), func(t *testing.T, line *pipeLine) {
+			inBubble(t, building(t, faults...), func(t bubble) {
 				var o outcome
 				began := time.Now()
-				if err := mbus.Driver.Scan(t.Context(), line, plain(), o.searching("secondary")); err != nil {
+				if err := mbus.Driver.Scan(t.Context(), t.line, plain(), o.searching("secondary")); err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(sorted(buildingAddresses), sorted(o.found)); diff != "" {
@@ -87,18 +87,11 @@ func TestASecondarySearchFindsEveryMeterWhateverTheLineDoes(t *testing.T) {
 }
 
 func TestAPrimarySearchNamesSharedAddresses(t *testing.T) {
-	shared := func(t *testing.T) speaker {
-		slaves := sim.MBusBuilding(1)
-		slaves[1].Primary = 1
-		b, err := sim.NewMBus(sim.Options{}, slaves...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	inBubble(t, shared, func(t *testing.T, line *pipeLine) {
+	slaves := sim.MBusBuilding(1)
+	slaves[1].Primary = 1
+	inBubble(t, busOf(t, slaves), func(t bubble) {
 		var o outcome
-		if err := mbus.Driver.Scan(t.Context(), line, plain(), o.searching("primary")); err != nil {
+		if err := mbus.Driver.Scan(t.Context(), t.line, plain(), o.searching("primary")); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{"address 3", "address 4", "address 5", "address 6", "address 7", "address 8"}
@@ -112,16 +105,9 @@ func TestAPrimarySearchNamesSharedAddresses(t *testing.T) {
 }
 
 func TestNoiseIsNoMeter(t *testing.T) {
-	empty := func(t *testing.T) speaker {
-		b, err := sim.NewMBus(sim.Options{Faults: []string{"babble"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	inBubble(t, empty, func(t *testing.T, line *pipeLine) {
+	inBubble(t, busOf(t, nil, "babble"), func(t bubble) {
 		var o outcome
-		if err := mbus.Driver.Scan(t.Context(), line, plain(), o.searching()); err != nil {
+		if err := mbus.Driver.Scan(t.Context(), t.line, plain(), o.searching()); err != nil {
 			t.Fatal(err)
 		}
 		if len(o.found)+len(o.doubts) > 0 {
@@ -133,14 +119,14 @@ func TestNoiseIsNoMeter(t *testing.T) {
 // A search that is stopped again and again, and goes on each time from where it
 // was, finds what an undisturbed one finds.
 func TestASearchIsResumed(t *testing.T) {
-	inBubble(t, building("noise=9"), func(t *testing.T, line *pipeLine) {
+	inBubble(t, building(t, "noise=9"), func(t bubble) {
 		var o outcome
 		state, rounds := "", 0
 		for {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 			search := o.searching("secondary", "primary")
 			search.Resume = state
-			err := mbus.Driver.Scan(ctx, line, plain(), search)
+			err := mbus.Driver.Scan(ctx, t.line, plain(), search)
 			cancel()
 			if err == nil {
 				break
@@ -170,18 +156,11 @@ func TestASearchIsResumed(t *testing.T) {
 }
 
 func TestTwinsThatNothingTellsApartAreTold(t *testing.T) {
-	twins := func(t *testing.T) speaker {
-		slaves := sim.MBusBuilding(1)[6:]
-		slaves[0].Fabrication, slaves[1].Fabrication = "", ""
-		b, err := sim.NewMBus(sim.Options{}, slaves...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	inBubble(t, twins, func(t *testing.T, line *pipeLine) {
+	twins := sim.MBusBuilding(1)[6:]
+	twins[0].Fabrication, twins[1].Fabrication = "", ""
+	inBubble(t, busOf(t, twins), func(t bubble) {
 		var o outcome
-		if err := mbus.Driver.Scan(t.Context(), line, plain(), o.searching("secondary")); err != nil {
+		if err := mbus.Driver.Scan(t.Context(), t.line, plain(), o.searching("secondary")); err != nil {
 			t.Fatal(err)
 		}
 		if len(o.found) != 0 || len(o.doubts) != 1 || !strings.Contains(o.doubts[0], "55555555") {
@@ -258,15 +237,8 @@ func (l *tap) Read(p []byte) (int, error) {
 
 func TestABusOf250IsReadInSevenMinutes(t *testing.T) {
 	slaves := crowdOf(250, 261)
-	bus := func(t *testing.T) speaker {
-		b, err := sim.NewMBus(sim.Options{}, slaves...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	inBubble(t, bus, func(t *testing.T, line *pipeLine) {
-		counted := &tap{pipeLine: line}
+	inBubble(t, busOf(t, slaves), func(t bubble) {
+		counted := &tap{pipeLine: t.line}
 		began := time.Now()
 		for i := range slaves {
 			r, err := readOnce(t, counted, address(fmt.Sprint(i+1)))
@@ -284,15 +256,8 @@ func TestABusOf250IsReadInSevenMinutes(t *testing.T) {
 
 func TestASearchOf250TakesHardlyMoreThanItsProbes(t *testing.T) {
 	slaves := crowdOf(250, 60)
-	bus := func(t *testing.T) speaker {
-		b, err := sim.NewMBus(sim.Options{}, slaves...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	inBubble(t, bus, func(t *testing.T, line *pipeLine) {
-		counted := &tap{pipeLine: line}
+	inBubble(t, busOf(t, slaves), func(t bubble) {
+		counted := &tap{pipeLine: t.line}
 		var o outcome
 		began := time.Now()
 		if err := mbus.Driver.Scan(t.Context(), counted, plain(), o.searching("secondary")); err != nil {

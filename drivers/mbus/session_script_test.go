@@ -28,7 +28,7 @@ func (s *script) Serve(ctx context.Context, line io.ReadWriter) error {
 	for {
 		n, err := line.Read(buf)
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // that the line ends is how it ends
 		}
 		framer.Feed(buf[:n])
 		for {
@@ -38,7 +38,7 @@ func (s *script) Serve(ctx context.Context, line io.ReadWriter) error {
 			}
 			s.heard = append(s.heard, strings.ToUpper(hex.EncodeToString(f.Raw)))
 			if err := s.say(ctx, line); err != nil {
-				return nil
+				return nil //nolint:nilerr // the same
 			}
 		}
 	}
@@ -260,13 +260,13 @@ func TestConversations(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			slave := &script{answers: c.answers}
-			inBubble(t, func(*testing.T) speaker { return slave }, func(t *testing.T, line *pipeLine) {
+			inBubble(t, slave, func(t bubble) {
 				config := address("1")
 				if c.config != nil {
 					c.config(config)
 				}
 				began := time.Now()
-				r, err := readOnce(t, line, config)
+				r, err := readOnce(t, t.line, config)
 				if !errors.Is(err, c.err) || time.Since(began) > later {
 					t.Errorf("after %s: %v, want %v", time.Since(began), err, c.err)
 				}
@@ -287,8 +287,8 @@ func TestAMeterThatNeverEndsItsReadoutIsLeft(t *testing.T) {
 		answers = append(answers, data(t, 1, "12345678", n, "0406"+hex.EncodeToString([]byte{n, 0, 0, 0})+"1F"))
 	}
 	slave := &script{answers: answers}
-	inBubble(t, func(*testing.T) speaker { return slave }, func(t *testing.T, line *pipeLine) {
-		if _, err := readOnce(t, line, address("1")); !errors.Is(err, drivers.ErrLong) {
+	inBubble(t, slave, func(t bubble) {
+		if _, err := readOnce(t, t.line, address("1")); !errors.Is(err, drivers.ErrLong) {
 			t.Error(err)
 		}
 	})
@@ -302,8 +302,8 @@ func TestAMeterThatNeverEndsItsReadoutIsLeft(t *testing.T) {
 func TestADeadMeterIsCalledOnceARound(t *testing.T) {
 	one := data(t, 1, "12345678", 1, "0413E8030000")
 	slave := &script{answers: []string{"", "", "", "", "", e5, one, "", "", e5, one}}
-	inBubble(t, func(*testing.T) speaker { return slave }, func(t *testing.T, line *pipeLine) {
-		s, err := mbus.Driver.Dial(t.Context(), line, address("1"), drivers.Zones{})
+	inBubble(t, slave, func(t bubble) {
+		s, err := mbus.Driver.Dial(t.Context(), t.line, address("1"), drivers.Zones{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,9 +324,9 @@ func TestADeadMeterIsCalledOnceARound(t *testing.T) {
 }
 
 func TestALineThatFailsIsNoMetersFault(t *testing.T) {
-	inBubble(t, building(), func(t *testing.T, line *pipeLine) {
-		_ = line.Conn.Close()
-		_, err := readOnce(t, line, address("1"))
+	inBubble(t, building(t), func(t bubble) {
+		_ = t.line.Close()
+		_, err := readOnce(t, t.line, address("1"))
 		if !errors.Is(err, io.ErrClosedPipe) || errors.Is(err, drivers.ErrTimeout) {
 			t.Error(err)
 		}
@@ -380,8 +380,8 @@ func (l *wakeful) Write(p []byte) (int, error) {
 
 func TestASleepingMeterIsWoken(t *testing.T) {
 	slave := &script{answers: []string{e5, data(t, 1, "12345678", 1, "0413E8030000")}}
-	inBubble(t, func(*testing.T) speaker { return slave }, func(t *testing.T, line *pipeLine) {
-		l := &wakeful{pipeLine: line}
+	inBubble(t, slave, func(t bubble) {
+		l := &wakeful{pipeLine: t.line}
 		c := address("1")
 		c.Wake = 2200 * time.Millisecond
 		if _, err := readOnce(t, l, c); err != nil {

@@ -76,17 +76,20 @@ type speaker interface {
 	Serve(ctx context.Context, line io.ReadWriter) error
 }
 
-// inBubble runs a test with a serial line to a simulated bus, by a clock of its
-// own.
-func inBubble(t *testing.T, bus func(*testing.T) speaker, test func(*testing.T, *pipeLine)) {
+// bubble is a test with a serial line to a simulated bus, by a clock of its own.
+type bubble struct {
+	*testing.T
+	line *pipeLine
+}
+
+func inBubble(t *testing.T, bus speaker, test func(bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())
 		var serving sync.WaitGroup
-		served := bus(t)
 		serving.Go(func() {
-			if err := served.Serve(ctx, theirs); err != nil {
+			if err := bus.Serve(ctx, theirs); err != nil {
 				t.Error(err)
 			}
 		})
@@ -94,20 +97,24 @@ func inBubble(t *testing.T, bus func(*testing.T) speaker, test func(*testing.T, 
 		defer theirs.Close()
 		defer ours.Close()
 		defer cancel()
-		test(t, &pipeLine{Conn: ours, name: serialPort, baud: 2400})
+		test(bubble{t, &pipeLine{Conn: ours, name: serialPort, baud: 2400}})
 	})
 }
 
-// building is the simulated line of eight meters, with faults.
-func building(faults ...string) func(*testing.T) speaker {
-	return func(t *testing.T) speaker {
-		t.Helper()
-		s, err := sim.NewMBus(sim.Options{Seed: 1, Faults: faults}, sim.MBusBuilding(1)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
+// busOf is a simulated bus with faults.
+func busOf(t *testing.T, slaves []sim.MBusSlave, faults ...string) speaker {
+	t.Helper()
+	b, err := sim.NewMBus(sim.Options{Seed: 1, Faults: faults}, slaves...)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return b
+}
+
+// building is the simulated bus of eight meters.
+func building(t *testing.T, faults ...string) speaker {
+	t.Helper()
+	return busOf(t, sim.MBusBuilding(1), faults...)
 }
 
 // configured is the default configuration with changes.
@@ -126,7 +133,7 @@ func secondary(a string) *mbus.Config {
 }
 
 // readOnce dials, reads once and takes leave.
-func readOnce(t *testing.T, line drivers.Line, c *mbus.Config, want ...obis.Code) (*drivers.Reading, error) {
+func readOnce(t testing.TB, line drivers.Line, c *mbus.Config, want ...obis.Code) (*drivers.Reading, error) {
 	t.Helper()
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
@@ -154,7 +161,7 @@ func has(r *drivers.Reading, name string) bool {
 }
 
 func TestEachMeterOfABuildingIsReadWhole(t *testing.T) {
-	inBubble(t, building(), func(t *testing.T, line *pipeLine) {
+	inBubble(t, building(t), func(t bubble) {
 		for _, c := range []struct {
 			config *mbus.Config
 			id     string
@@ -170,9 +177,9 @@ func TestEachMeterOfABuildingIsReadWhole(t *testing.T) {
 			{secondary("30000100"), "30000100", "heat", 12},
 			{secondary("4711FFFF"), "47110815", "gas", 3},
 			{secondary("30000202A511" + "4006"), "30000202", "warm_water", 7},
-			{configured(func(c *mbus.Config) { c.Secondary, c.Fabrication = "55555555", "00000002" }), "55555555", "water", 7},
+			{configured(func(c *mbus.Config) { c.Secondary, c.Fabrication = "55555555", "00000002" }), "55555555", "cold_water", 7},
 		} {
-			r, err := readOnce(t, line, c.config)
+			r, err := readOnce(t, t.line, c.config)
 			if err != nil {
 				t.Errorf("%s: %v", c.id, err)
 				continue
@@ -202,17 +209,17 @@ func TestFaultsCostRetriesAndNeverANumber(t *testing.T) {
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			var want []string
-			inBubble(t, building(), func(t *testing.T, line *pipeLine) {
-				r, err := readOnce(t, line, address("5"))
+			inBubble(t, building(t), func(t bubble) {
+				r, err := readOnce(t, t.line, address("5"))
 				if err != nil {
 					t.Fatal(err)
 				}
 				want = keys(r)
 			})
-			inBubble(t, building(c.fault), func(t *testing.T, line *pipeLine) {
+			inBubble(t, building(t, c.fault), func(t bubble) {
 				good := 0
 				for range 20 {
-					r, err := readOnce(t, line, address("5"))
+					r, err := readOnce(t, t.line, address("5"))
 					if err != nil {
 						continue
 					}
@@ -237,7 +244,7 @@ func keys(r *drivers.Reading) (all []string) {
 }
 
 func TestWhoDoesNotAnswerIsTold(t *testing.T) {
-	inBubble(t, building(), func(t *testing.T, line *pipeLine) {
+	inBubble(t, building(t), func(t bubble) {
 		for _, c := range []struct {
 			name   string
 			port   string
@@ -248,9 +255,9 @@ func TestWhoDoesNotAnswerIsTold(t *testing.T) {
 			{"over TCP", "tcp://converter:10001", address("99")},
 			{"secondary over TCP", "tcp://converter:10001", secondary("99999999")},
 		} {
-			line.name = c.port
+			t.line.name = c.port
 			began := time.Now()
-			_, err := readOnce(t, line, c.config)
+			_, err := readOnce(t, t.line, c.config)
 			if !errors.Is(err, drivers.ErrTimeout) || drivers.Hint(err) == "" {
 				t.Errorf("%s: %v", c.name, err)
 			}
@@ -262,9 +269,9 @@ func TestWhoDoesNotAnswerIsTold(t *testing.T) {
 }
 
 func TestACollisionIsNeverAReading(t *testing.T) {
-	inBubble(t, building(), func(t *testing.T, line *pipeLine) {
+	inBubble(t, building(t), func(t bubble) {
 		for _, c := range []*mbus.Config{address(""), secondary("FFFFFFFF"), secondary("55555555"), secondary("300001FF")} {
-			r, err := readOnce(t, line, c)
+			r, err := readOnce(t, t.line, c)
 			if err == nil {
 				t.Errorf("%+v gave %+v", c, r)
 			} else if drivers.Hint(err) == "" {
@@ -276,8 +283,8 @@ func TestACollisionIsNeverAReading(t *testing.T) {
 
 func TestOnlyWhatIsWantedIsGiven(t *testing.T) {
 	volume := obis.Code{8, 0, 1, 0, 0, obis.Now}
-	inBubble(t, building(), func(t *testing.T, line *pipeLine) {
-		r, err := readOnce(t, line, address("2"), volume)
+	inBubble(t, building(t), func(t bubble) {
+		r, err := readOnce(t, t.line, address("2"), volume)
 		if err != nil || len(r.Values) != 1 || r.Values[0].Code != volume {
 			t.Errorf("%+v, %v", r.Values, err)
 		}
@@ -285,10 +292,10 @@ func TestOnlyWhatIsWantedIsGiven(t *testing.T) {
 }
 
 func TestTheEndOfTheContextEndsAReadout(t *testing.T) {
-	inBubble(t, building(), func(t *testing.T, line *pipeLine) {
+	inBubble(t, building(t), func(t bubble) {
 		for _, after := range []time.Duration{0, time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
 			ctx, cancel := context.WithTimeout(t.Context(), after)
-			s, err := mbus.Driver.Dial(ctx, line, address("5"), drivers.Zones{})
+			s, err := mbus.Driver.Dial(ctx, t.line, address("5"), drivers.Zones{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -304,17 +311,17 @@ func TestTheEndOfTheContextEndsAReadout(t *testing.T) {
 }
 
 func TestAMeterMayBeSwitchedToItsSpeedAndBack(t *testing.T) {
-	inBubble(t, building(), func(t *testing.T, line *pipeLine) {
-		if _, err := readOnce(t, line, configured(func(c *mbus.Config) { c.Address, c.Baud = "5", 9600 })); err != nil {
+	inBubble(t, building(t), func(t bubble) {
+		if _, err := readOnce(t, t.line, configured(func(c *mbus.Config) { c.Address, c.Baud = "5", 9600 })); err != nil {
 			t.Error(err)
 		}
-		if _, err := readOnce(t, line, address("5")); err != nil {
+		if _, err := readOnce(t, t.line, address("5")); err != nil {
 			t.Error(err)
 		}
 		even := func(baud int) drivers.Mode {
 			return drivers.Mode{Baud: baud, Bits: 8, Parity: drivers.EvenParity, Stop: 1}
 		}
-		if diff := cmp.Diff([]drivers.Mode{even(9600), even(2400)}, line.modes); diff != "" {
+		if diff := cmp.Diff([]drivers.Mode{even(9600), even(2400)}, t.line.modes); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/mbus"
 	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
 )
@@ -174,16 +175,16 @@ func (t *mbusTalk) take(ctx context.Context, a arrival) error {
 	for {
 		var f mbus.Frame
 		err := t.framer.Next(&f)
-		if err == nil && f.FromMaster() {
-			over := later(t.began.Add(t.bus.bytes(t.length)), a.at)
-			t.length = 0
-			if err := t.play(ctx, over, t.bus.answer(&f)); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil && !isFrameError(err) {
+		if errors.Is(err, drivers.ErrMore) {
 			return nil
+		}
+		if err != nil || !f.FromMaster() {
+			continue // a broken request
+		}
+		over := later(t.began.Add(t.bus.bytes(t.length)), a.at)
+		t.length = 0
+		if err := t.play(ctx, over, t.bus.answer(&f)); err != nil {
+			return err
 		}
 	}
 }

@@ -26,8 +26,8 @@ var mbusModels = []mbusModel{
 	{Model: Model{Name: "electricity", Doc: "a three-phase electricity meter, alone", Shown: true}, slaves: only(electricityMeter)},
 }
 
-func only(make func(uint64) MBusSlave) func(uint64) []MBusSlave {
-	return func(seed uint64) []MBusSlave { return []MBusSlave{make(seed)} }
+func only(meter func(uint64) MBusSlave) func(uint64) []MBusSlave {
+	return func(seed uint64) []MBusSlave { return []MBusSlave{meter(seed)} }
 }
 
 // MBusBuilding is a line of eight meters, with what masters stumble over.

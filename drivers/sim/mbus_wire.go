@@ -1,11 +1,8 @@
 package sim
 
 import (
-	"errors"
 	"slices"
 	"time"
-
-	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
 // spoken is what one slave says, and how long after the request.
@@ -101,10 +98,4 @@ func receive(spaces []bool, sample time.Duration) []mbusByte {
 		i += (bitsOfByte-1)*samples + samples/2 // the middle of the stop bit
 	}
 	return heard
-}
-
-// isFrameError says whether a framer has lost one frame, and goes on.
-func isFrameError(err error) bool {
-	_, lost := errors.AsType[*drivers.FrameError](err)
-	return lost
 }
