@@ -45,7 +45,8 @@ type Config struct {
 	// MaxBaud is the highest speed that is agreed on: the meter's own, if that is
 	// not above. 0: any. The same as Baud: the speed never changes.
 	MaxBaud drivers.Decimal `koanf:"max_baud"`
-	// Wake is how a battery meter is woken: "" not at all, "normal" or "fast".
+	// Wake is how a battery meter is woken: "" not at all, "normal", "fast", or
+	// "short": the request right behind 40 NULs, as UltraHeat meters take it.
 	Wake string `koanf:"wake"`
 	// AddParity puts even parity into bit 7 of what is sent, for converters that
 	// pass on 8N1 to a meter of 7E1.
@@ -126,7 +127,7 @@ func (c *Config) Validate() error {
 		whole("block", c.Block, 0, 99),
 		word("medium", c.Medium, append([]string{""}, sortedMedia()...)...),
 		word("mode", c.Mode, "", "auto", "A", "B", "C", "D"),
-		word("wake", c.Wake, "", "normal", "fast"),
+		word("wake", c.Wake, "", "normal", "fast", "short"),
 		word("command", c.Command, "", "R1", "R2", "R5"),
 		word("set_clock", c.SetClock, "", "0.9.1", "0.9.129", "C000", "1:400"),
 		word("option", c.Option, "", "0", "6", "7", "8", "9"),

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func (want *corpusReadout) compareFragment(t *testing.T, raw []byte) {
 	if got, lost := decodeAll(t, raw); len(got) != 0 || len(lost) != 1 || !errors.Is(lost[0], drivers.ErrShort) {
 		t.Errorf("%d readings, lost %v; want it refused as cut", len(got), lost)
 	}
-	whole := append(raw[:len(raw):len(raw)], "!\r\n"...)
+	whole := append(slices.Clip(raw), "!\r\n"...)
 	if want.Parity {
 		withParity(whole[len(raw):])
 	}

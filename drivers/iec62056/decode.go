@@ -91,6 +91,7 @@ func (d *Decoder) nextRow(r *drivers.Reading) (bool, error) {
 			return true, nil
 		case no:
 			return false, d.refuse("row of a log", len(line), drivers.ErrSyntax)
+		default: // wait: the line gave no row
 		}
 	}
 	return false, nil
@@ -311,6 +312,7 @@ func (d *Decoder) read(v *drivers.Value, m *meaning, g []byte, r *drivers.Readin
 		d.hour = g
 	case day:
 		d.date = g
+	default: // plainly: a text
 	}
 	v.Kind, v.Text = drivers.Text, d.text(g)
 	return true

@@ -143,7 +143,7 @@ func (f *framer) takeBlock(b []byte, closed bool) (message, bool, error) {
 		f.scan = min(at, len(b))
 		return more()
 	case c == 0 && endsWhole(b):
-		return f.accept(b, len(b), message{text: body(b[1:]), last: true, whole: true})
+		return f.accept(len(b), message{text: body(b[1:]), last: true, whole: true})
 	}
 	return f.lose(drivers.FrameError{Field: "ETX", Offset: len(b), Err: errCut}, len(b))
 }
@@ -171,7 +171,7 @@ func (f *framer) checked(b []byte, at int) (message, bool, error) {
 	if whole {
 		m.text = body(m.text)
 	}
-	return f.accept(b, at+2, m)
+	return f.accept(at+2, m)
 }
 
 // endsWhole says whether b, from STX on, ends with a ! line.
@@ -186,9 +186,9 @@ func endsWhole(b []byte) bool {
 // body is b up to its end line.
 func body(b []byte) []byte { return b[:bytes.LastIndexByte(b, '!')] }
 
-// accept gives the message of the first n bytes of b, if parity that was left in
-// bit 7 holds in all of them.
-func (f *framer) accept(b []byte, n int, m message) (message, bool, error) {
+// accept gives the message of the next n bytes, if parity that was left in bit 7
+// holds in all of them.
+func (f *framer) accept(n int, m message) (message, bool, error) {
 	raw := f.raw[f.pos : f.pos+n]
 	if hasHighBit(raw) {
 		if at := oddByte(raw); at >= 0 {
@@ -343,7 +343,7 @@ func (f *framer) takeEnd(b []byte, at int, closed bool) (message, bool, error) {
 	case n < len(b) && n == at+1:
 		return f.loseLines(drivers.FrameError{Field: "end line", Offset: n, Err: errBehind, Hint: hintP1}, n)
 	}
-	return f.accept(b, n, message{text: b[:at], last: true, whole: true})
+	return f.accept(n, message{text: b[:at], last: true, whole: true})
 }
 
 // loseLines reports n bytes as lost and goes on behind them: they have been looked

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -183,7 +184,7 @@ func FuzzFlips(f *testing.F) {
 // onlySound feeds a damaged block and a good one, and wants nothing but want.
 func onlySound(t testing.TB, damaged, good []byte, want string) {
 	t.Helper()
-	got := printed(t, append(damaged[:len(damaged):len(damaged)], good...))
+	got := printed(t, append(slices.Clip(damaged), good...))
 	if len(got) == 0 || len(got) > 2 {
 		t.Fatalf("%d readings from a damaged and a good block %q", len(got), damaged)
 	}

@@ -40,6 +40,7 @@ type session struct {
 	keep      bool         // the meter offers a speed that it does not keep
 	echoes    bool         // the reading head gives back what is sent
 	inside    bool         // the meter is in programming mode
+	awake     bool         // the meter was woken the fast way, and sleeps only when told
 	opened    int          // lock of LIS-200 that was opened
 	refused   bool         // the meter has refused the password
 }
@@ -123,16 +124,26 @@ func (s *session) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	var errs []error
-	if s.inside {
+	if s.inside || s.awake {
 		errs = append(errs, s.closeLock(ctx))
 		s.inside = false
-		if err := s.send(ctx, AppendCommand(nil, "B0", "", false)); err == nil {
+		if err := s.send(ctx, AppendCommand(nil, s.goodbye(), "", false)); err == nil {
 			errs = append(errs, s.line.Flush(ctx))
 		}
 	}
 	s.in = s.in[:0]
 	errs = append(errs, s.setBaud(s.cfg.baud()), s.line.Discard())
 	return errors.Join(errs...)
+}
+
+// goodbye is the break: of a meter that was woken the fast way the one that puts it
+// to sleep.
+func (s *session) goodbye() string {
+	if s.awake {
+		s.awake = false
+		return "B1"
+	}
+	return "B0"
 }
 
 // setBaud changes the line's speed, if it can be changed. What is being sent has

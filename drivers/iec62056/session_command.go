@@ -126,10 +126,14 @@ func (s *session) hearBlock(ctx context.Context, start byte) (answer, error) {
 	return a, nil
 }
 
-// request sends a command and gives the answer. NAK, silence and a damaged answer
+// request sends a command in one message and gives the answer. NAK, silence and a damaged answer
 // are met three times, but what must not happen twice is sent once: once.
 func (s *session) request(ctx context.Context, name, text string, once bool) (answer, error) {
-	out := AppendCommand(nil, name, text, false)
+	return s.exchange(ctx, name, AppendCommand(nil, name, text, false), once)
+}
+
+// exchange sends a message and gives the answer.
+func (s *session) exchange(ctx context.Context, name string, out []byte, once bool) (answer, error) {
 	var err error
 	for try := 0; try < tries; try++ {
 		if err := s.react(ctx); err != nil {
@@ -365,7 +369,7 @@ func (s *session) readAddress(ctx context.Context, address string) ([]byte, erro
 func (s *session) query(ctx context.Context, name, text string) ([]byte, error) {
 	a, err := s.request(ctx, name, text, false)
 	var all []byte
-	for {
+	for range maxParts {
 		if err != nil {
 			return nil, err
 		}
@@ -383,7 +387,11 @@ func (s *session) query(ctx context.Context, name, text string) ([]byte, error) 
 		}
 		a, err = s.goOn(ctx)
 	}
+	return nil, fmt.Errorf("%s: %s: more than %d partial blocks: %w", s.line, name, maxParts, drivers.ErrLong)
 }
+
+// maxParts bounds the partial blocks of one answer.
+const maxParts = 20_000
 
 // appendPart appends a partial block. LIS-200 cuts at line ends and leaves these
 // out; others send theirs, or cut anywhere.
@@ -422,6 +430,9 @@ func firstBracket(b []byte) []byte {
 // write sends a write or execute command. An execution is sent once: what it does
 // must not happen twice.
 func (s *session) write(ctx context.Context, name, address string, value string) error {
+	if len(value) > maxValue {
+		return s.writeParts(ctx, name, address, value)
+	}
 	text := address + "(" + value + ")"
 	if s.cfg.Repeat && !s.cfg.Password.IsZero() {
 		text += "(" + s.cfg.Password.Reveal() + ")"
@@ -438,4 +449,48 @@ func (s *session) write(ctx context.Context, name, address string, value string)
 		return fmt.Errorf("%s: %s: %w", s.line, address, newMeterError(firstBracket(a.text)))
 	}
 	return fmt.Errorf("%s: %s: the answer is no acknowledgement: %w", s.line, address, drivers.ErrRefused)
+}
+
+// maxValue is how long a value may be in programming mode, clause 6.5. A longer one
+// is written in partial blocks.
+const maxValue = 128
+
+// partialWrites are the commands that write in partial blocks what the others write
+// in one.
+var partialWrites = map[string]string{"W1": "W3", "W2": "W4"}
+
+// writeParts writes a value in partial blocks: the first alone has the address, and
+// each is acknowledged.
+func (s *session) writeParts(ctx context.Context, name, address, value string) error {
+	partial, ok := partialWrites[name]
+	if !ok {
+		return fmt.Errorf("%w: %s: %s takes at most %d characters", drivers.ErrValue, address, name, maxValue)
+	}
+	part := address + "(" + value[:maxValue]
+	for value = value[maxValue:]; ; {
+		more := len(value) > 0
+		if !more {
+			part += ")"
+		}
+		a, err := s.exchange(ctx, partial, AppendCommand(nil, partial, part, more), true)
+		if err != nil {
+			return fmt.Errorf("%s: %w", address, err)
+		}
+		if a.kind != accepted {
+			return fmt.Errorf("%s: %s: %w", s.line, address, refusalOf(a))
+		}
+		if !more {
+			return nil
+		}
+		n := min(maxValue, len(value))
+		part, value = value[:n], value[n:]
+	}
+}
+
+// refusalOf is what an answer that is no acknowledgement says.
+func refusalOf(a answer) error {
+	if a.kind == data {
+		return newMeterError(firstBracket(a.text))
+	}
+	return errNAK
 }

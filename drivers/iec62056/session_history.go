@@ -101,6 +101,7 @@ func (s *session) rows(ctx context.Context, name string, from, to time.Time, eac
 			if err := each(&r); err != nil {
 				return err
 			}
+		default: // wait: the line gave no row
 		}
 	}
 	return nil

@@ -172,11 +172,14 @@ func (s *session) wire(r Register, v drivers.Value) (string, error) {
 	case drivers.Moment:
 		return s.local(v.Moment).Format("060102150405"), nil
 	}
-	if !sendable(v.Text) || len(v.Text) > 128 {
-		return "", fmt.Errorf("%w: %s: brackets, control characters and more than 128 characters cannot be sent", drivers.ErrValue, r.Name)
+	if !sendable(v.Text) || len(v.Text) > maxText {
+		return "", fmt.Errorf("%w: %s: brackets, control characters and more than %d characters cannot be sent", drivers.ErrValue, r.Name, maxText)
 	}
 	return v.Text, nil
 }
+
+// maxText bounds a text that is written, in partial blocks if it is long.
+const maxText = 2048
 
 // padded is n with so many decimals. More that are not zero are refused.
 func padded(n drivers.Decimal, decimals int) (string, error) {

@@ -16,6 +16,7 @@ const (
 	wakeBurst = 550 * time.Millisecond  // the fast one's
 	wakeTries = 8                       // bursts: at least 4.5 s
 	maxNoise  = 4 << 10                 // bytes before an identification
+	shortWake = 40                      // NULs, the request right behind: Landis+Gyr UltraHeat
 )
 
 // signOn wakes the meter, calls it and reads its identification. A meter that is
@@ -116,6 +117,9 @@ func (s *session) wake(ctx context.Context) error {
 		return pause(ctx, afterWake)
 	case "fast":
 		return s.wakeFast(ctx)
+	case "short":
+		_, err := s.line.Write(make([]byte, shortWake))
+		return err
 	}
 	return nil
 }
@@ -161,6 +165,7 @@ func (s *session) wakeFast(ctx context.Context) error {
 		between := 20*time.Second/time.Duration(s.cfg.baud()) + 30*time.Millisecond
 		c, err := s.next(ctx, between)
 		if err == nil && c == ack {
+			s.awake = true
 			return pause(ctx, slowReact)
 		}
 		if err != nil && !errors.Is(err, drivers.ErrTimeout) {
