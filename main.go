@@ -97,6 +97,8 @@ func working(f func(cmd *cobra.Command, args []string) error) func(*cobra.Comman
 // usage is an error of the command line that only the work could find.
 type usage struct{ error }
 
+func (u usage) Unwrap() error { return u.error }
+
 // printError prints an error with its remedy; of a configuration, every mistake.
 func printError(err error) {
 	c, ok := errors.AsType[*config.Error](err)
