@@ -103,6 +103,7 @@ type total struct {
 	candidate drivers.Decimal
 	since     time.Time // of the candidate
 	reason    Reason
+	agreed    int    // how many telegrams have agreed with it
 	other     bool   // it came in place of one in another unit
 	next      *total // the same key in another unit, until it is borne out
 }
@@ -180,10 +181,23 @@ func (t *total) judge(n drivers.Decimal, check drivers.Check, at time.Time, r ri
 		t.hold(n, at, reason)
 		return Verdict{Reason: reason}
 	}
+	t.agreed++
+	if t.agreed < witnesses(check, t.reason) {
+		return Verdict{Reason: t.reason}
+	}
 	if t.reason == Fell && n.Sign() == 0 && at.Sub(t.since) < bootLasts {
 		return Verdict{Reason: Zero} // it may still be booting
 	}
 	return t.borneOut(n, check, at)
+}
+
+// witnesses is how many telegrams must agree with a doubtful total. Without a
+// check a fall needs two: what loses digits mostly loses them alike.
+func witnesses(check drivers.Check, why Reason) int {
+	if check == drivers.CheckNone && why == Fell {
+		return 2
+	}
+	return 1
 }
 
 // agrees says whether a value bears out the one that waits. A fall is borne out
@@ -251,7 +265,7 @@ func (t *total) learn(n drivers.Decimal, at time.Time) {
 }
 
 func (t *total) hold(n drivers.Decimal, at time.Time, why Reason) {
-	t.waiting, t.candidate, t.since, t.reason = true, n, at, why
+	t.waiting, t.candidate, t.since, t.reason, t.agreed = true, n, at, why, 0
 }
 
 // borneOut takes what a second telegram agrees with.

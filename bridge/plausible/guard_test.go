@@ -62,6 +62,7 @@ func TestTotals(t *testing.T) {
 		{"an 8-bit check: faster than ever needs a second", sum, time.Hour, "100 100 101 140 101", "first, 100, 101, unverified, 101"},
 		{"no check: each rise is published when the next bears it out", none, 10 * time.Second, "5.000 5.001 5.002 5.003", "first, 5.000, 5.001, 5.002"},
 		{"no check: a rise that was damage", none, 10 * time.Second, "5.000 5.000 5.100 5.001 5.001", "first, 5.000, unverified, unverified, 5.001"},
+		{"no check: a fall needs a third telegram", none, 10 * time.Second, "5000.000 5000.000 12 12 5000.001 5000.001 12.300 12.300 12.301", "first, 5000.000, fell, fell, unverified, 5000.001, fell, fell, 12.300 exchanged for 5000.001"},
 		{"no check: a rise does not bear out a fall", none, 10 * time.Second, "5.000 5.000 5.002 5.003 5.001 5.004 5.005", "first, 5.000, unverified, 5.002, fell, unverified, 5.004"},
 		{"an 8-bit check: nor does it there", sum, time.Hour, "100 100 101 99 140 101", "first, 100, 101, fell, unverified, 101"},
 	} {
