@@ -92,6 +92,7 @@ user root
 log_dest stderr
 log_type error
 log_type warning
+log_type information
 `, b.port)
 	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
@@ -117,12 +118,10 @@ func (b *broker) start(tb testing.TB) {
 	tb.Helper()
 	b.process = spawn(tb, &output{}, mosquitto(tb), "-c", b.config)
 	until(tb, func() string {
-		c, err := net.Dial("tcp", b.address())
-		if err != nil {
-			return err.Error() + "\n" + b.output.tail(5)
+		if b.gone() { // as when another program was quicker to take the port
+			tb.Fatalf("mosquitto ended: %v\n%s", b.err, b.output)
 		}
-		_ = c.Close()
-		return ""
+		return missing(b.output, " running") // its word once it listens
 	})
 }
 
