@@ -131,6 +131,7 @@ func TestRealMetersAreReadAsTheirConversationsShow(t *testing.T) {
 	})
 	t.Run("lem clock", func(t *testing.T) {
 		inScript(t, "lem-em4tii-read-clock", withCode, func(t *testing.T, s *session, e *corpusExchange) {
+			t.Helper()
 			v, err := s.Get(t.Context(), s.clockParameter())
 			if err != nil || v.Moment.String() != e.Expected.Clock {
 				t.Errorf("%s, %v", v.Moment, err)
@@ -142,6 +143,7 @@ func TestRealMetersAreReadAsTheirConversationsShow(t *testing.T) {
 			withCode(c)
 			c.SetClock, c.Repeat = "0.9.129", true
 		}, func(t *testing.T, s *session, _ *corpusExchange) {
+			t.Helper()
 			at := drivers.Stamp{Wall: time.Date(2013, 1, 3, 16, 5, 0, 0, time.UTC)}
 			_, err := s.Set(t.Context(), s.clockParameter(), drivers.Value{Kind: drivers.Moment, Moment: at})
 			if !errors.Is(err, drivers.ErrTimeout) { // the script ends before it is read back

@@ -60,16 +60,6 @@ func baudOf(z byte) int {
 	return 0
 }
 
-// speedCharacter is the Z of mode C for a speed; 0: it has none.
-func speedCharacter(baud int) byte {
-	for i, b := range speedsC {
-		if b == baud {
-			return '0' + byte(i)
-		}
-	}
-	return 0
-}
-
 // ParseIdentification reads an identification line, without its line end. A
 // request that a reading head echoes is none. ErrSyntax: it is no identification.
 func ParseIdentification(line []byte) (Identification, error) {

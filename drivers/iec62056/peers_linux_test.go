@@ -323,7 +323,7 @@ func TestTheForeignLISDevice(t *testing.T) {
 			}
 			rows := 0
 			from := time.Date(2024, 2, 28, 0, 0, 0, 0, time.UTC)
-			err = s.(drivers.Historian).History(t.Context(), from, from.Add(48*time.Hour), func(r *drivers.Reading) error {
+			err = s.(drivers.Historian).History(t.Context(), from, from.Add(48*time.Hour), func(*drivers.Reading) error {
 				rows++
 				return nil
 			})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -281,10 +282,5 @@ var (
 
 // wanted says whether a value was asked for.
 func wanted(want []obis.Code, c obis.Code) bool {
-	for _, w := range want {
-		if w == c {
-			return true
-		}
-	}
-	return len(want) == 0
+	return len(want) == 0 || slices.Contains(want, c)
 }

@@ -135,7 +135,7 @@ func (s *session) request(ctx context.Context, name, text string, once bool) (an
 // exchange sends a message and gives the answer.
 func (s *session) exchange(ctx context.Context, name string, out []byte, once bool) (answer, error) {
 	var err error
-	for try := 0; try < tries; try++ {
+	for range tries {
 		if err := s.react(ctx); err != nil {
 			return answer{}, err
 		}
@@ -276,12 +276,12 @@ func (s *session) password(ctx context.Context, level int) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case a.kind == accepted:
+	switch a.kind {
+	case accepted, command:
 		return nil
-	case a.kind == rejected:
+	case rejected:
 		return s.refusedBy("NAK")
-	case a.kind == data:
+	case data:
 		if text := firstBracket(a.text); isRefusal(text) {
 			return s.refusedBy(newMeterError(text).Error())
 		}
@@ -314,12 +314,13 @@ func (s *session) openLock(ctx context.Context, lock int) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case a.kind == accepted:
+	switch a.kind {
+	case accepted:
 		s.opened = lock
 		return nil
-	case a.kind == rejected:
+	case rejected:
 		return s.refusedBy("NAK")
+	default:
 	}
 	return s.refusedBy(newMeterError(firstBracket(a.text)).Error())
 }

@@ -171,6 +171,7 @@ func (s *session) wire(r Register, v drivers.Value) (string, error) {
 		return v.Number.String(), nil
 	case drivers.Moment:
 		return s.local(v.Moment).Format("060102150405"), nil
+	case drivers.Text:
 	}
 	if !sendable(v.Text) || len(v.Text) > maxText {
 		return "", fmt.Errorf("%w: %s: brackets, control characters and more than %d characters cannot be sent", drivers.ErrValue, r.Name, maxText)

@@ -191,10 +191,7 @@ func (m *iecMeter) serve(ctx context.Context, line io.ReadWriter) error {
 	}
 	t.in = received(ctx, line)
 	for ctx.Err() == nil {
-		if err := t.conversation(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		if err := t.conversation(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-
 )
 
 // iecClient drives a foreign reader of IEC 62056-21; it lies beside the repository
@@ -77,7 +76,7 @@ func TestTheForeignClientReadsTheOpticalMeter(t *testing.T) {
 				}
 			}()
 			args := append([]string{iecClient, "--tcp", strings.TrimPrefix(l.Addr(), "tcp://"), "--password", ExamplePassword}, strings.Fields(c.args)...)
-			out, err := exec.CommandContext(ctx, python, args...).Output() //nolint:gosec // the test's own arguments
+			out, err := exec.CommandContext(ctx, python, args...).Output()
 			var a iecAnswer
 			if errJSON := json.Unmarshal(out, &a); errJSON != nil || err != nil || !a.OK || !c.check(a) {
 				t.Errorf("%v %v: %.600s", err, errJSON, out)

@@ -168,6 +168,7 @@ func (t *iecTalk) answer(ctx context.Context) error {
 			return err
 		}
 		return t.program(ctx, false)
+	default:
 	}
 	option, err := t.option(ctx)
 	switch {

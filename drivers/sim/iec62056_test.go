@@ -55,10 +55,10 @@ func (w *optic) said() string {
 
 // optical is a session with a simulated meter, within a bubble. What the meter
 // says runs through a pump, for a pipe has no buffer.
-func optical(t *testing.T, d drivers.Driver, make func(Options) (*Simulator, error), o Options, set func(*iec62056.Config)) (drivers.Session, *optic) {
+func optical(t *testing.T, d drivers.Driver, build func(Options) (*Simulator, error), o Options, set func(*iec62056.Config)) (drivers.Session, *optic) {
 	t.Helper()
 	o.Clock = time.Now
-	m, err := make(o)
+	m, err := build(o)
 	if err != nil {
 		t.Fatal(err)
 	}
