@@ -23,6 +23,7 @@ func TestTelegramsThatAnotherProgramPublishesAreRead(t *testing.T) {
 	g.configure(b, meter+p1Meter("main", "mqtt:adapter/p1", ""))
 	g.start()
 	b.UntilIs("meter2mqtt/bridge/availability", "online")
+	untilLog(t, g, `"message":"line open"`, 2)
 	say := func(payload []byte, watts string) {
 		t.Helper()
 		b.Publish("adapter/han", string(payload), false)
@@ -41,6 +42,6 @@ func TestTelegramsThatAnotherProgramPublishesAreRead(t *testing.T) {
 
 	g.configure(b, meter+`label = "other"`) // reloaded, the line is opened anew
 	g.hangup <- nil
-	untilLog(t, g, "configuration taken over", 1)
+	untilLog(t, g, `"message":"line open"`, 3)
 	say(hanAPDU(7), "7")
 }
