@@ -101,6 +101,7 @@ func (c *Config) Validate() error {
 type target struct {
 	primary     byte    // Selected with a secondary address
 	mask        Address // with a secondary address
+	secondary   string  // the same, as it was configured
 	fabrication string
 }
 
@@ -113,9 +114,9 @@ func (t *target) String() string {
 	case !t.selects():
 		return "address " + strconv.Itoa(int(t.primary))
 	case t.fabrication != "":
-		return "secondary address " + t.mask.String() + ", fabrication number " + t.fabrication
+		return "secondary address " + t.secondary + ", fabrication number " + t.fabrication
 	}
-	return "secondary address " + t.mask.String()
+	return "secondary address " + t.secondary
 }
 
 func (c *Config) target() (target, error) {
@@ -137,7 +138,7 @@ func (c *Config) target() (target, error) {
 			return target{}, fmt.Errorf("fabrication: %.20q: want 8 digits, F for any", c.Fabrication)
 		}
 	}
-	return target{Selected, mask, c.Fabrication}, nil
+	return target{Selected, mask, c.Secondary, c.Fabrication}, nil
 }
 
 func (c *Config) primaryTarget() (target, error) {

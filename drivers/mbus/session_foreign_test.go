@@ -172,10 +172,7 @@ func TestAForeignBusIsSearched(t *testing.T) {
 // ourBus serves simulated meters over TCP, and gives their address.
 func ourBus(t *testing.T) string {
 	t.Helper()
-	b, err := sim.NewMBus(sim.Options{Seed: 1}, sim.MBusBuilding(1)...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := busOf(t, sim.MBusBuilding(1))
 	ctx, cancel := context.WithCancel(context.Background())
 	l, err := sim.Listen(ctx, "tcp://127.0.0.1:0")
 	if err != nil {
@@ -264,5 +261,45 @@ func TestAForeignMasterFindsOurMeters(t *testing.T) {
 	}
 	if len(found.Answer) != 1 || found.Answer[0].Secondary != "30000202A5114006" {
 		t.Errorf("found %+v", found.Answer)
+	}
+}
+
+// A pseudo-terminal takes the way of a serial line: termios, drain and deadlines.
+func TestSimulatedMetersAreReadOverATerminal(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	path := filepath.Join(t.TempDir(), "line")
+	l, err := sim.Listen(ctx, "pty:"+path)
+	if err != nil {
+		t.Skip(err)
+	}
+	var serving sync.WaitGroup
+	bus := busOf(t, sim.MBusBuilding(1))
+	serving.Go(func() {
+		if err := l.Serve(ctx, bus.Serve); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		serving.Wait()
+		_ = l.Close()
+	})
+	port, err := transport.ParsePort(path, mbus.Driver.Mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := transport.Open(t.Context(), port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer line.Close()
+	for _, c := range []*mbus.Config{address("1"), secondary("30000202"), address("6")} {
+		if _, err := readOnce(t, line, c); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := readOnce(t, line, address("99")); err == nil {
+		t.Error("a meter that is not there was read")
 	}
 }

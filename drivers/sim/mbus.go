@@ -176,7 +176,7 @@ func (t *mbusTalk) take(ctx context.Context, a arrival) error {
 		var f mbus.Frame
 		err := t.framer.Next(&f)
 		if errors.Is(err, drivers.ErrMore) {
-			return nil
+			return nil //nolint:nilerr // the rest of the request is still to come
 		}
 		if err != nil || !f.FromMaster() {
 			continue // a broken request
