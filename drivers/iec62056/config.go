@@ -18,7 +18,7 @@ import (
 type Config struct {
 	// Address is the device address of the sign-on, up to 32 digits, letters and
 	// blanks; "": whoever is on the line.
-	Address string `koanf:"address"`
+	Address drivers.Address `koanf:"address"`
 	// Password opens the programming mode; of LIS-200 devices it is the code of a
 	// lock. Empty: no password is sent, which some meters accept.
 	Password drivers.Secret `koanf:"password"`
@@ -148,7 +148,7 @@ func (c *Config) validateAddress() error {
 	if len(c.Address) > 32 {
 		return fmt.Errorf("address: %d characters, at most 32 are allowed", len(c.Address))
 	}
-	for _, r := range c.Address {
+	for _, r := range string(c.Address) {
 		if r != ' ' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z') {
 			return fmt.Errorf("address: %.40q: only digits, letters and blanks are allowed", c.Address)
 		}

@@ -52,7 +52,7 @@ func (s *session) call(ctx context.Context) error {
 	if s.cfg.Table != "" {
 		table = s.cfg.Table[0]
 	}
-	request := appendRequest(nil, table, s.cfg.Address)
+	request := appendRequest(nil, table, string(s.cfg.Address))
 	s.echoes = false // the first message tells
 	if err := s.send(ctx, request); err != nil {
 		return err
