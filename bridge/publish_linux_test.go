@@ -67,6 +67,7 @@ func BenchmarkBarePaho(b *testing.B) {
 
 // measure runs work b.N times and tells what it cost this process.
 func measure(b *testing.B, work func(n int)) {
+	b.Helper()
 	b.ReportAllocs()
 	b.ResetTimer()
 	before := cpuTime(b)

@@ -173,8 +173,6 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-func (o *output) count(s string) int { return strings.Count(o.String(), s) }
-
 // tail is the last n lines.
 func (o *output) tail(n int) string {
 	lines := strings.Split(strings.TrimSpace(o.String()), "\n")

@@ -56,14 +56,6 @@ var iecModels = []iecModel{
 	{Model{Name: "mode-e", Doc: "mode E, read in mode C"}, `/SIm5\2SIM-E`, iec62056.ModeE},
 }
 
-func iecModelNames() []Model {
-	names := make([]Model, len(iecModels))
-	for i := range iecModels {
-		names[i] = iecModels[i].Model
-	}
-	return names
-}
-
 // iecMeter is a meter with an optical port. Several lines reach the same one.
 type iecMeter struct {
 	ident  string

@@ -116,7 +116,7 @@ func (m *MBus) Serve(ctx context.Context, line io.ReadWriter) error {
 // ended is why a line was served no longer; that ctx ended is no error.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // whoever ended it knows
 	}
 	return fmt.Errorf("simulated meters: %w", err)
 }
@@ -176,7 +176,7 @@ func (t *mbusTalk) take(ctx context.Context, a arrival) error {
 		var f mbus.Frame
 		err := t.framer.Next(&f)
 		if errors.Is(err, drivers.ErrMore) {
-			return nil //nolint:nilerr // the rest of the request is still to come
+			return nil
 		}
 		if err != nil || !f.FromMaster() {
 			continue // a broken request
