@@ -36,6 +36,7 @@ type search struct {
 	known    map[Address][]string // meters, each with the fabrication numbers that it was told with
 	makers   []uint16             // of the meters so far
 	suspects []string             // prefixes that somebody answered to
+	streak   int                  // selections in a row that several seemed to answer
 }
 
 // place is where a search is: what another day needs to go on.
@@ -220,8 +221,9 @@ func identityOf(f *Frame) drivers.Identity {
 // anyone is the secondary address that all fit.
 var anyone = Address{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}
 
-// nobody is an address that no meter can have: its manufacturer is none.
-var nobody = Address{0, 0, 0, 0, 0, 0, 0, 0}
+// nobody is an address that no meter has: its manufacturer is none, its medium is
+// reserved.
+var nobody = Address{0xAA, 0xAA, 0xAA, 0xAA, 0, 0, 0xEE, 0xEE}
 
 // Digits of an identification number. Those above 9 are rare, and tried where
 // none of the others explains an answer.
@@ -234,11 +236,28 @@ const (
 // secondary searches the tree of identification numbers, depth first: where
 // several answer it looks one digit deeper.
 func (s *search) secondary(ctx context.Context) error {
-	if err := s.settle(ctx); err != nil {
+	err := s.settle(ctx)
+	if err == nil {
+		err = s.tree(ctx)
+	}
+	if errors.Is(err, errEndless) {
+		err = s.tell(drivers.Found{Doubt: errEndless.Error()})
+	}
+	if err != nil {
 		return err
 	}
-	begin := s.prefix()
-	if !s.Again {
+	_, err = s.survey(ctx, mustFrame(LinkReset(Selected)))
+	return err
+}
+
+// mostAnswered bounds search.streak: of real meters some branches are empty.
+const mostAnswered = 100
+
+var errEndless = errors.New("something acknowledges every selection: find out who, or which noise, before a search by secondary addresses")
+
+// tree goes over all numbers, and again over what may have been lost.
+func (s *search) tree(ctx context.Context) error {
+	if begin := s.prefix(); !s.Again {
 		got, err := s.visit(ctx, begin)
 		if err == nil && got == none {
 			_, err = s.visit(ctx, begin) // all depends on this one
@@ -250,11 +269,7 @@ func (s *search) secondary(ctx context.Context) error {
 	if err := s.again(ctx); err != nil {
 		return err
 	}
-	if err := s.unresolved(); err != nil {
-		return err
-	}
-	_, err := s.survey(ctx, mustFrame(LinkReset(Selected)))
-	return err
+	return s.unresolved()
 }
 
 // prefix are the digits that the configuration knows before the first F.
@@ -276,7 +291,8 @@ func (s *search) mask(prefix string) Address {
 }
 
 // settle deselects whoever is selected, and hears what the line says when nobody
-// is asked: some converters give noise.
+// is asked: some converters give noise, and what acknowledges that would do so for
+// ever.
 func (s *search) settle(ctx context.Context) error {
 	if _, err := s.survey(ctx, mustFrame(LinkReset(Selected))); err != nil {
 		return err
@@ -285,9 +301,14 @@ func (s *search) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	got, err := s.survey(ctx, mustFrame(request))
-	s.babbles = got != silent
-	return err
+	for range 2 {
+		got, err := s.survey(ctx, mustFrame(request))
+		s.babbles = s.babbles || got != silent
+		if err != nil || s.bus.acks == 0 && len(s.bus.heard) < shortestTelegram {
+			return err
+		}
+	}
+	return errEndless
 }
 
 // crowd is how many fit an address, as far as one can hear.
@@ -411,6 +432,12 @@ func (s *search) probe(ctx context.Context, mask Address, fabrication string) (c
 	if err == nil && got == none && s.Restless {
 		got, err = s.selection(ctx, request, mask, fabrication)
 	}
+	if s.streak++; got == none {
+		s.streak = 0
+	}
+	if err == nil && s.streak > mostAnswered {
+		err = errEndless
+	}
 	return got, err
 }
 
@@ -527,6 +554,8 @@ func (s *search) meet(who visitor, mask Address, fabrication string) (crowd, err
 			return several, nil
 		}
 		who.meter = mask
+	} else if !who.empty {
+		s.streak = -1 // a meter of its own
 	}
 	told, known := s.known[who.meter]
 	if known && (fabrication == "" || slices.Contains(told, "") || slices.Contains(told, fabrication)) {

@@ -1,9 +1,11 @@
 package mbus_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"sort"
@@ -282,5 +284,153 @@ func TestASearchOf250TakesHardlyMoreThanItsProbes(t *testing.T) {
 		if took > 9*time.Minute || took > must*110/100 {
 			t.Errorf("the search took %s, its probes %s", took, must)
 		}
+	})
+}
+
+func TestASearchIsNarrowed(t *testing.T) {
+	inBubble(t, building(t), func(t bubble) {
+		var o outcome
+		if err := mbus.Driver.Scan(t.Context(), t.line, secondary("300001FF"), o.searching("secondary")); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"secondary 300001002D2C0804", "secondary 30000101AE4C0E16", "secondary 30000104AE4C0E16"}
+		if diff := cmp.Diff(want, sorted(o.found)); diff != "" || o.last.Probes > 30 {
+			t.Errorf("%s after %d probes", diff, o.last.Probes)
+		}
+	})
+}
+
+func TestASearchGoesOverSpeeds(t *testing.T) {
+	inBubble(t, busOf(t, nil), func(t bubble) {
+		var o outcome
+		search := o.searching("secondary")
+		search.Bauds = []int{300, 2400, 9600}
+		var at []string
+		search.Progress = func(p drivers.Progress) {
+			if !slices.Contains(at, p.At) {
+				at = append(at, p.At)
+			}
+		}
+		if err := mbus.Driver.Scan(t.Context(), t.line, plain(), search); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"secondary FFFFFFFF at 300 baud", "secondary FFFFFFFF at 2400 baud", "secondary FFFFFFFF at 9600 baud"}
+		if diff := cmp.Diff(want, at); diff != "" {
+			t.Error(diff)
+		}
+		var bauds []int
+		for _, m := range t.line.modes {
+			bauds = append(bauds, m.Baud)
+		}
+		if diff := cmp.Diff([]int{300, 2400, 9600, 2400}, bauds); diff != "" {
+			t.Error(diff)
+		}
+		t.line.name = "tcp://converter:10001"
+		if err := mbus.Driver.Scan(t.Context(), t.line, plain(), search); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("speeds of a plain TCP line: %v", err)
+		}
+	})
+}
+
+func TestASearchEndsAsItIsTold(t *testing.T) {
+	enough := errors.New("enough")
+	inBubble(t, building(t), func(t bubble) {
+		for _, c := range []struct {
+			search drivers.Search
+			want   string
+		}{
+			{drivers.Search{Found: func(drivers.Found) error { return enough }}, "enough"},
+			{drivers.Search{Ways: []string{"by radio"}}, "no way to search"},
+			{drivers.Search{Resume: "{"}, "state to resume"},
+		} {
+			if err := mbus.Driver.Scan(t.Context(), t.line, plain(), c.search); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		}
+	})
+}
+
+// parrot gives the same answer to whatever it is asked, but to selections that
+// hold certain bytes.
+type parrot struct{ answer, but []byte }
+
+func (p parrot) Serve(_ context.Context, line io.ReadWriter) error {
+	buf := make([]byte, 512)
+	for {
+		n, err := line.Read(buf)
+		if err != nil {
+			return nil //nolint:nilerr // that the line ends is how it ends
+		}
+		if len(p.but) > 0 && bytes.Contains(buf[:n], p.but) {
+			continue
+		}
+		if _, err := line.Write(p.answer); err != nil {
+			return nil //nolint:nilerr // the same
+		}
+	}
+}
+
+func TestWhatAnswersEverythingIsNoBus(t *testing.T) {
+	for name, answer := range map[string][]byte{
+		"acknowledgements":     {0xE5},
+		"several of them":      {0xE5, 0xE5},
+		"an alarm":             {0x68, 4, 4, 0x68, 8, 1, 0x71, 4, 0x7E, 0x16},
+		"a frame that is none": {0x68, 4, 4, 0x68, 8, 1, 0x71, 4, 0x7F, 0x16},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, parrot{answer: answer}, func(t bubble) {
+				var o outcome
+				began := time.Now()
+				if err := mbus.Driver.Scan(t.Context(), t.line, plain(), o.searching("secondary")); err != nil {
+					t.Error(err)
+				}
+				if len(o.found) > 0 || len(o.doubts) != 1 || time.Since(began) > 15*time.Minute {
+					t.Errorf("after %s: found %q, doubts %q", time.Since(began), o.found, o.doubts)
+				}
+			})
+		})
+	}
+}
+
+func TestASearchDoesNotFollowAnswersForEver(t *testing.T) {
+	for _, answer := range [][]byte{{0xE5}, {0xA5}, {0xE5, 0xE5}} {
+		inBubble(t, parrot{answer, []byte{0xEE, 0xEE}}, func(t bubble) {
+			var o outcome
+			began := time.Now()
+			if err := mbus.Driver.Scan(t.Context(), t.line, plain(), o.searching("secondary")); err != nil {
+				t.Error(err)
+			}
+			if len(o.found) > 0 || len(o.doubts) == 0 || time.Since(began) > 15*time.Minute {
+				t.Errorf("% X: after %s: found %q, %d doubts", answer, time.Since(began), o.found, len(o.doubts))
+			}
+		})
+	}
+}
+
+// Whatever a line says, a readout and a search end, and a reading is a whole one.
+func FuzzLine(f *testing.F) {
+	e5 := []byte{1, 0xE5}
+	f.Add(append(e5, e5...))
+	f.Add([]byte{1, 0xE5, 10, 0x68, 4, 4, 0x68, 8, 1, 0x71, 4, 0x7E, 0x16})
+	f.Add([]byte{3, 0x68, 0xFF, 0xFF, 0, 2, 0xE5, 0xE5, 5, 0x10, 0x40, 1, 0x41, 0x16})
+	f.Fuzz(func(t *testing.T, answers []byte) {
+		s := &script{}
+		for len(answers) > 0 && len(s.answers) < 60 {
+			n := min(int(answers[0]%64), len(answers)-1)
+			s.answers = append(s.answers, fmt.Sprintf("%X", answers[1:1+n]))
+			answers = answers[1+n:]
+		}
+		inBubble(t, s, func(t bubble) {
+			began := time.Now()
+			if r, err := readOnce(t, t.line, address("1")); err == nil && r.Check != drivers.CheckSum8 {
+				t.Errorf("a reading that nothing vouches for: %+v", r)
+			}
+			if took := time.Since(began); took > time.Minute {
+				t.Errorf("a readout took %s", took)
+			}
+			if err := mbus.Driver.Scan(t.Context(), t.line, plain(), (&outcome{}).searching("secondary")); err != nil {
+				t.Error(err)
+			}
+		})
 	})
 }
