@@ -236,17 +236,25 @@ func (b *Bridge) onLost() {
 	b.journal.Away()
 }
 
+// introduceEvery is the least time between two introductions that were asked for.
+const introduceEvery = time.Second
+
 // keepHouse does what only time brings, introduces the gateway to Home Assistant
 // when that has come, and answers requests.
 func (b *Bridge) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	// Home Assistant is served at once, but only so often: anyone can publish its
+	// birth, and what is sent then would crowd out all else.
+	var introduced time.Time
+	newcomer := b.newcomer
 	for minutes := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-b.newcomer:
-			b.introduce(time.Now())
+		case <-newcomer:
+			introduced, newcomer = time.Now(), nil
+			b.introduce(introduced)
 		case <-b.options.Hangup:
 			_ = b.reload(ctx) // it has logged what is wrong
 		case r := <-b.requests:
@@ -256,6 +264,9 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 				m.tick(now)
 			}
 			b.saveIfDue(now)
+			if now.Sub(introduced) >= introduceEvery {
+				newcomer = b.newcomer
+			}
 			if m := int(now.Sub(b.started) / time.Minute); m != minutes {
 				minutes = m
 				b.publishInfo(now)

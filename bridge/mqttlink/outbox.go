@@ -83,14 +83,15 @@ func (o *outbox) put(m Message) bool {
 	return true
 }
 
-// makeRoom drops the oldest Keep message if there are too many. It stays in the
-// queue as an empty place, so that the numbers of the others hold.
+// makeRoom drops the oldest Keep message of whose arrival nobody wants to know, if
+// there are too many; who wants to know, counts on it, and bounds what it sends.
+// It stays in the queue as an empty place, so that the numbers of the others hold.
 func (o *outbox) makeRoom() {
 	if o.kept < maxKept {
 		return
 	}
 	for i := o.head; i < len(o.queue); i++ {
-		if o.queue[i].Keep {
+		if o.queue[i].Keep && o.queue[i].Acked == nil {
 			o.queue[i] = Message{}
 			o.kept--
 			o.dropped++

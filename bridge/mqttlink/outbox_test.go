@@ -97,6 +97,21 @@ func TestEventsAreBoundedTheOldestGoFirst(t *testing.T) {
 	}
 }
 
+func TestWhatIsAwaitedIsNotDropped(t *testing.T) {
+	o := newOutbox()
+	o.open()
+	awaited := event("history", "1")
+	awaited.Acked = func(uint64) {}
+	o.put(awaited)
+	for i := range 2 * maxKept {
+		o.put(event("e", fmt.Sprint(i)))
+	}
+	got := o.drain()
+	if len(got) != maxKept || got[0].Topic != "history" {
+		t.Errorf("%d messages, the first is %s=%s", len(got), got[0].Topic, got[0].Payload)
+	}
+}
+
 func TestASteadyStreamThroughTheOutboxAllocatesNothing(t *testing.T) {
 	o := newOutbox()
 	turn, _ := o.open()
