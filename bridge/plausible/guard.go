@@ -182,7 +182,7 @@ func (t *total) judge(n drivers.Decimal, check drivers.Check, at time.Time, r ri
 		return Verdict{Reason: reason}
 	}
 	t.agreed++
-	if t.agreed < witnesses(check, t.reason) {
+	if t.agreed < t.witnesses(check) {
 		return Verdict{Reason: t.reason}
 	}
 	if t.reason == Fell && n.Sign() == 0 && at.Sub(t.since) < bootLasts {
@@ -192,9 +192,10 @@ func (t *total) judge(n drivers.Decimal, check drivers.Check, at time.Time, r ri
 }
 
 // witnesses is how many telegrams must agree with a doubtful total. Without a
-// check a fall needs two: what loses digits mostly loses them alike.
-func witnesses(check drivers.Check, why Reason) int {
-	if check == drivers.CheckNone && why == Fell {
+// check a fall and another unit need two: what loses digits or its unit mostly
+// loses them alike.
+func (t *total) witnesses(check drivers.Check) int {
+	if check == drivers.CheckNone && (t.reason == Fell || t.other) {
 		return 2
 	}
 	return 1

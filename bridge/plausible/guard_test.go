@@ -210,3 +210,19 @@ func thousandths(t *testing.T, d drivers.Decimal) int64 {
 	}
 	return n
 }
+
+func TestATotalThatLosesItsUnitTwiceIsNotBelieved(t *testing.T) {
+	g := New(Defaults)
+	at, got := start, []string{}
+	for _, c := range []struct {
+		digits string
+		unit   obis.Unit
+	}{{"101125.449", "kWh"}, {"101125.449", "kWh"}, {"1011", ""}, {"101125.451", ""}, {"101125.452", "kWh"}, {"101125.453", "kWh"}} {
+		got = append(got, told(g.Judge("k", value(t, c.digits, c.unit), drivers.CheckNone, at)))
+		at = at.Add(10 * time.Second)
+	}
+	want := []string{"first", "101125.449", "first", "first", "unverified", "101125.452"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
