@@ -229,6 +229,7 @@ func TestListenerWithoutQuietWaitsForEver(t *testing.T) {
 		h := listen(t.Context(), t, &Listener{Gap: time.Second}, func(c net.Conn) {
 			time.Sleep(1000 * time.Hour)
 			say(c, "a!")
+			time.Sleep(time.Minute) // a pipe that closes too early refuses the deadline
 			c.Close()
 		})
 		if !errors.Is(h.err, io.EOF) || len(h.readings) != 1 {
