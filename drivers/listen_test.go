@@ -266,7 +266,7 @@ func TestListenerEndsWithTheError(t *testing.T) {
 	}{
 		"of whoever takes the readings": {Listener{Reading: func(*Reading) error { return failed }}, func(c net.Conn) { say(c, "a!") }, failed},
 		"of a decoder that is broken":   {Listener{Decoder: &toyDecoder{fail: failed}}, func(c net.Conn) { say(c, "a!") }, failed},
-		"of the line":                   {Listener{}, func(c net.Conn) { c.Close() }, io.EOF},
+		"of the line":                   {Listener{}, func(c net.Conn) { time.Sleep(time.Second); c.Close() }, io.EOF},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
