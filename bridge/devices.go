@@ -96,14 +96,22 @@ func (d *devices) meters() []string {
 	return slices.Sorted(maps.Keys(d.published))
 }
 
-// snapshot is what is to be saved, and whether it has changed since the last.
-func (d *devices) snapshot() (published map[string]map[string]string, changed bool) {
+// hasChanged says whether something was published or removed since the last
+// snapshot.
+func (d *devices) hasChanged() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	published = make(map[string]map[string]string, len(d.published))
+	return d.changed
+}
+
+// snapshot is what is to be saved; after it nothing has changed.
+func (d *devices) snapshot() map[string]map[string]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	published := make(map[string]map[string]string, len(d.published))
 	for meter, topics := range d.published {
 		published[meter] = maps.Clone(topics)
 	}
-	changed, d.changed = d.changed, false
-	return published, changed
+	d.changed = false
+	return published
 }

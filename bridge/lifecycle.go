@@ -75,7 +75,7 @@ func (b *Bridge) swept(name string) {
 // saveIfDue saves the memory when something was learned, and now and then for
 // the totals.
 func (b *Bridge) saveIfDue(now time.Time) {
-	_, due := b.devices.snapshot()
+	due := b.devices.hasChanged()
 	for _, m := range b.everyMeter() {
 		due = m.hasLearned() || due
 	}
@@ -87,7 +87,7 @@ func (b *Bridge) saveIfDue(now time.Time) {
 func (b *Bridge) save(now time.Time) {
 	b.saved = now
 	m := memory{Meters: map[string]meterMemory{}, Past: map[string][]string{}}
-	m.Devices, _ = b.devices.snapshot()
+	m.Devices = b.devices.snapshot()
 	for _, meter := range b.everyMeter() {
 		m.Meters[meter.config.Name] = meter.memory()
 	}
