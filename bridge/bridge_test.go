@@ -96,28 +96,10 @@ func telegram(lines ...string) string {
 type gateway struct {
 	t      *testing.T
 	dir    string
-	log    lockedBuffer
+	log    brokertest.Log
 	cancel context.CancelFunc
 	done   chan error
 	hangup chan os.Signal
-}
-
-// lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func newGateway(t *testing.T) *gateway {

@@ -1,7 +1,6 @@
 package mqttlink
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -153,7 +152,7 @@ func TestARefusedLoginSaysWhatToDo(t *testing.T) {
 	b.Login.Username, b.Login.Password = "a", "b"
 	b.Start()
 	defer b.Stop()
-	var log syncBuffer
+	var log brokertest.Log
 	o := options(b)
 	o.Log = zerolog.New(&log)
 	o.Username, o.Password = "a", func() string { return "hunter2" }
@@ -168,7 +167,7 @@ func TestAnAbsentBrokerIsToldOnce(t *testing.T) {
 	b := brokertest.New(t)
 	b.Start()
 	b.Stop()
-	var log syncBuffer
+	var log brokertest.Log
 	o := options(b)
 	o.Log = zerolog.New(&log).Level(zerolog.DebugLevel)
 	run(t, New(o), nothing)
@@ -183,22 +182,4 @@ func TestAnAbsentBrokerIsToldOnce(t *testing.T) {
 	if !strings.Contains(log.String(), "nothing listens there") {
 		t.Errorf("no remedy in\n%s", log.String())
 	}
-}
-
-// syncBuffer is a log that may be read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

@@ -102,7 +102,7 @@ func TestATLSMistakeSaysWhatToDo(t *testing.T) {
 			b.TLS = c.server
 			b.Start()
 			defer b.Stop()
-			var log syncBuffer
+			var log brokertest.Log
 			o := options(b)
 			o.Log, o.TLS = zerolog.New(&log), c.client
 			_, address, _ := strings.Cut(b.URL(), "://")
