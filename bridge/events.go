@@ -135,7 +135,7 @@ func (m *meter) watchClock(r *drivers.Reading) {
 	case off >= offBy && !m.clockOff:
 		m.clockOff = true
 		m.publishEvent(clockEvent{Type: eventClockOff, Clock: r.Time.String(), Off: int64(drift / time.Second)})
-		m.log.Warn().Dur("offset", drift).Str("clock", r.Time.String()).Msg("the meter's clock is off")
+		m.log.Warn().Stringer("offset", drift.Round(time.Second)).Str("clock", r.Time.String()).Msg("the meter's clock is off")
 	case off < rightBy && m.clockOff:
 		m.clockOff = false
 		m.log.Info().Msg("the meter's clock is right again")

@@ -127,7 +127,8 @@ func lineFailed(err error) bool {
 }
 
 // plan says when the meter is asked next. After a failure the session is begun
-// anew, a round later.
+// anew, a round later; one whose meter was only silent goes on, and with it what
+// it knows of the meter.
 func (l *line) plan(ctx context.Context, a *asked, err error) {
 	now := time.Now()
 	if every := a.every(); !now.Before(a.turn) {
@@ -147,7 +148,9 @@ func (l *line) plan(ctx context.Context, a *asked, err error) {
 		}
 		return
 	}
-	l.leave(ctx, a)
+	if !errors.Is(err, drivers.ErrTimeout) {
+		l.leave(ctx, a)
+	}
 	a.meter.fail(err, now)
 	a.locked = errors.Is(err, drivers.ErrAuth)
 	if a.silent && !a.locked {

@@ -28,6 +28,7 @@ type asking struct {
 	err   map[string]error
 	total int64
 	open  int // sessions
+	dials int
 }
 
 // name stands for a driver's own configuration.
@@ -42,6 +43,7 @@ func (a *asking) driver() drivers.Driver {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			a.open++
+			a.dials++
 			return &askedSession{a, string(c.(name))}, nil
 		},
 	}
@@ -141,6 +143,21 @@ func TestADeadMeterIsAskedOnceARound(t *testing.T) {
 		a := &asking{took: 3 * time.Second, total: 5, err: map[string]error{"dead": drivers.ErrTimeout}}
 		wantAsked(t, pollFor(t, a, 130*time.Second, "dead", "good"), "dead@0", "good@3", "good@11", "dead@60", "good@63", "dead@120", "good@123")
 	})
+}
+
+func TestASilentMeterKeepsItsSession(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		dials int
+	}{{drivers.ErrTimeout, 1}, {drivers.ErrChecksum, 3}} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &asking{err: map[string]error{"a": c.err}}
+			wantAsked(t, pollFor(t, a, 130*time.Second, "a"), "a@0", "a@60", "a@120")
+			if a.dials != c.dials {
+				t.Errorf("%v: %d sessions were begun, want %d", c.err, a.dials, c.dials)
+			}
+		})
+	}
 }
 
 func TestARefusedPasswordIsNotRepeated(t *testing.T) {

@@ -63,9 +63,11 @@ type Decoder interface {
 // Session is a conversation with one meter. The bridge owns schedule, line
 // lock, retries and back-off.
 type Session interface {
-	Describe() (Identity, []Quantity, []Parameter)                // from memory, no I/O
-	Read(ctx context.Context, want []obis.Code, r *Reading) error // want nil: all
-	Close(ctx context.Context) error                              // takes leave of the meter; the Line stays open
+	Describe() (Identity, []Quantity, []Parameter) // from memory, no I/O
+	// Read fills r; want nil: with all that the meter has. After ErrTimeout the
+	// session is asked again, after any other error a new one is dialled.
+	Read(ctx context.Context, want []obis.Code, r *Reading) error
+	Close(ctx context.Context) error // takes leave of the meter; the Line stays open
 }
 
 // Commander is a Session that reads and writes Parameters; which of them, and

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,7 +26,9 @@ var converters = map[reflect.Type]converter{
 	reflect.TypeFor[bool]():                 to(toBool),
 	reflect.TypeFor[*bool]():                to(toSwitch),
 	reflect.TypeFor[time.Duration]():        to(toDuration),
+	reflect.TypeFor[int]():                  to(toWhole),
 	reflect.TypeFor[drivers.Decimal]():      to(toDecimal),
+	reflect.TypeFor[drivers.Address]():      to(toAddress),
 	reflect.TypeFor[*time.Location]():       to(toZone),
 	reflect.TypeFor[zerolog.Level]():        to(toLevel),
 	reflect.TypeFor[Format]():               to(toFormat),
@@ -121,6 +124,35 @@ func toDecimal(v value) (drivers.Decimal, error) {
 		return d, errWanted("write plain digits with at most one point, as in 40 or 0.1", "%.40q: %w", v.Text, err)
 	}
 	return d, nil
+}
+
+// toWhole takes a whole number.
+func toWhole(v value) (int, error) {
+	if !v.is(integer) {
+		return 0, errWanted("write a whole number without quotes, as in 2400", "found %s, want a whole number", v.Kind)
+	}
+	digits := v.Text
+	if v.Kind != loose {
+		digits = strings.ReplaceAll(digits, "_", "") // TOML's 1_000
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0, errWanted("write plain digits, as in 2400", "%.40q is no whole number that fits here", v.Text)
+	}
+	return n, nil
+}
+
+// toAddress takes an address as text, or as a whole number, which has no leading
+// zeros to lose.
+func toAddress(v value) (drivers.Address, error) {
+	if v.is(integer) {
+		return drivers.Address(v.Text), nil
+	}
+	address, err := toText(v)
+	if err != nil {
+		return "", errWanted(`write it in quotes, as in "5"`, "found %s, want an address", v.Kind)
+	}
+	return drivers.Address(address), nil
 }
 
 // toZone takes a name of the tz database; "" is nil.

@@ -22,11 +22,16 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/all"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 )
 
 // usual is where clients look for a broker first.
 const usual = "127.0.0.1:1883"
+
+// askEvery is how often the demo asks the meters that do not speak unasked: its
+// meters have no battery to spare.
+const askEvery = "5s"
 
 // Options say how the demo shows itself.
 type Options struct {
@@ -129,6 +134,12 @@ func meter(ctx context.Context, group *errgroup.Group, dir, driver string, model
 	}
 	group.Go(func() error { return errors.Join(listener.Serve(ctx, simulated.Serve), listener.Close()) })
 	table := fmt.Sprintf("[[meter]]\nname = %q\nlabel = %q\ndriver = %q\nport = %q\n", name, "Demo "+title, driver, path)
+	if d, ok := all.ByName(driver); ok && !d.Push() {
+		table += fmt.Sprintf("every = %q\n", askEvery)
+	}
+	for _, k := range simulated.Keys {
+		table += fmt.Sprintf("%s = %q\n", k.Key, k.Value)
+	}
 	if model.Ciphered {
 		table += fmt.Sprintf("key = %q\nauth_key = %q\n", sim.ExampleKey, sim.ExampleAuthKey)
 	}

@@ -5,6 +5,8 @@ package all
 import (
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/hdlc"
+	"github.com/meter2mqtt/meter2mqtt/drivers/iec62056"
+	"github.com/meter2mqtt/meter2mqtt/drivers/mbus"
 	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
 )
 
@@ -12,6 +14,9 @@ import (
 var Drivers = []drivers.Driver{
 	p1.Driver,
 	hdlc.Driver,
+	mbus.Driver,
+	iec62056.Driver,
+	iec62056.LIS200,
 }
 
 // ByName is the driver with that name, as configured: "p1".

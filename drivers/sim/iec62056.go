@@ -56,6 +56,15 @@ var iecModels = []iecModel{
 	{Model{Name: "mode-e", Doc: "mode E, read in mode C"}, `/SIm5\2SIM-E`, iec62056.ModeE},
 }
 
+// iecModelNames are iecModels without what makes them work.
+func iecModelNames() []Model {
+	names := make([]Model, len(iecModels))
+	for i := range iecModels {
+		names[i] = iecModels[i].Model
+	}
+	return names
+}
+
 // iecMeter is a meter with an optical port. Several lines reach the same one.
 type iecMeter struct {
 	ident  string
@@ -86,7 +95,7 @@ func newIEC(o Options) (*Simulator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Simulator{Driver: iec62056.Driver.Name, serve: m.serve}, nil
+	return &Simulator{Driver: iec62056.Driver.Name, Keys: m.keys(), serve: m.serve}, nil
 }
 
 func newLIS200(o Options) (*Simulator, error) {
@@ -95,7 +104,7 @@ func newLIS200(o Options) (*Simulator, error) {
 		return nil, err
 	}
 	m.lis = true
-	return &Simulator{Driver: iec62056.LIS200.Name, serve: m.serve}, nil
+	return &Simulator{Driver: iec62056.LIS200.Name, Keys: m.keys(), serve: m.serve}, nil
 }
 
 func newIECMeter(o Options, ident string, mode iec62056.Protocol) (*iecMeter, error) {
@@ -113,6 +122,11 @@ func newIECMeter(o Options, ident string, mode iec62056.Protocol) (*iecMeter, er
 		ident: ident, mode: mode, period: o.Period, clock: o.Clock, zone: amsterdam(), every: every,
 		house: newHAN(o.Seed, o.Clock()), set: map[string]string{"C.3.9": "0"}, open: map[string]bool{},
 	}, nil
+}
+
+// keys tell a reader the zone of the meter's clock, which the meter does not.
+func (m *iecMeter) keys() []drivers.Setting {
+	return []drivers.Setting{{Key: "timezone", Value: m.zone.String()}}
 }
 
 // now is what the meter's clock shows.

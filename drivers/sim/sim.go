@@ -39,7 +39,8 @@ type Model struct {
 // Simulator is one simulated meter. Several lines may be served at a time: they
 // all reach the same meter.
 type Simulator struct {
-	Driver string // the driver that reads it
+	Driver string            // the driver that reads it
+	Keys   []drivers.Setting // what a [[meter]] table needs besides name, driver and port
 
 	serve func(ctx context.Context, line io.ReadWriter) error
 }
@@ -62,6 +63,9 @@ func all() []simulated {
 	return []simulated{
 		{driver: "p1", faults: dsmrFaults, make: newDSMR},
 		{driver: "hdlc", faults: hanFaults, models: hanModelNames(), make: newHANPort},
+		{driver: "mbus", faults: mbusFaults, models: mbusModelNames(), make: newMBus},
+		{driver: "iec62056-21", faults: iecFaults, models: iecModelNames(), make: newIEC},
+		{driver: "lis200", faults: iecFaults, make: newLIS200},
 	}
 }
 
