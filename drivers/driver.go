@@ -30,6 +30,10 @@ type Driver struct {
 	// when the meter starts; "", as nil Caution: nothing.
 	Caution func(Config) string
 
+	// Parameters are those that meters of a configuration have, told without a
+	// line; nil: only a session knows them, or there are none.
+	Parameters func(Config) []Parameter
+
 	NewConfig  func() Config                                               // a pointer to defaults; its koanf tags are the keys
 	NewDecoder func(Config, Zones) (Decoder, error)                        // captured bytes in, readings out; every protocol has one
 	Dial       func(context.Context, Line, Config, Zones) (Session, error) // nil: its meters only push
@@ -71,7 +75,10 @@ type Session interface {
 }
 
 // Commander is a Session that reads and writes Parameters; which of them, and
-// how, their Access says.
+// how, their Access says. Set sends a value once: it never repeats what the meter
+// may have carried out, and where it cannot tell whether that has happened, its
+// error says so: ErrUnsent, ErrUnconfirmed. What it gives is what was read back,
+// or v where the Parameter cannot be read.
 type Commander interface {
 	Get(ctx context.Context, p Parameter) (Value, error)
 	Set(ctx context.Context, p Parameter, v Value) (readBack Value, err error)

@@ -17,6 +17,14 @@ var (
 	ErrSyntax   = errors.New("not the form that the protocol demands")
 )
 
+// What a Commander's Set says of a command that failed. Without one of them only
+// ErrValue, ErrRefused and ErrAuth tell that the meter is as it was; after anything
+// else nobody knows.
+var (
+	ErrUnsent      = errors.New("not sent to the meter")
+	ErrUnconfirmed = errors.New("sent, and nothing tells what became of it")
+)
+
 // FrameError is one lost frame: where it broke and, by Unwrap, why. A decoder
 // uses the same one again, so it is valid until its next call; Clone keeps it.
 type FrameError struct {

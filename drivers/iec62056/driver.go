@@ -22,6 +22,7 @@ var Driver = drivers.Driver{
 	Every: 5 * time.Minute,
 	Hint:  "is the reading head on the port, the right way up? Is the line 7E1 at 300 baud, and does the meter need an address or a wake-up?",
 
+	Parameters: parameters,
 	NewConfig:  func() drivers.Config { return newConfig() },
 	NewDecoder: maker(iecName),
 	Dial:       dial(iecName),
@@ -36,6 +37,7 @@ var LIS200 = drivers.Driver{
 	Every: 5 * time.Minute,
 	Hint:  "is the reading head on the port? A modem or an RS-485 line of these devices is often fixed at 19200 7E1: set baud and max_baud",
 
+	Parameters: parameters,
 	NewConfig:  func() drivers.Config { return newLISConfig() },
 	NewDecoder: maker(lisName),
 	Dial:       dial(lisName),
@@ -49,4 +51,18 @@ func maker(name string) func(drivers.Config, drivers.Zones) (drivers.Decoder, er
 		}
 		return newDecoder(name, own, z)
 	}
+}
+
+// parameters are the clock and the registers of a configuration. One that is wrong
+// has none: Validate tells why.
+func parameters(c drivers.Config) []drivers.Parameter {
+	own, ok := c.(*Config)
+	if !ok {
+		return nil
+	}
+	named, err := own.parameters()
+	if err != nil {
+		return nil
+	}
+	return described(named, true)
 }

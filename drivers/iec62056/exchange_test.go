@@ -132,7 +132,7 @@ func TestRealMetersAreReadAsTheirConversationsShow(t *testing.T) {
 	t.Run("lem clock", func(t *testing.T) {
 		inScript(t, "lem-em4tii-read-clock", withCode, func(t *testing.T, s *session, e *corpusExchange) {
 			t.Helper()
-			v, err := s.Get(t.Context(), s.clockParameter())
+			v, err := s.Get(t.Context(), clockParameter(true))
 			if err != nil || v.Moment.String() != e.Expected.Clock {
 				t.Errorf("%s, %v", v.Moment, err)
 			}
@@ -145,7 +145,7 @@ func TestRealMetersAreReadAsTheirConversationsShow(t *testing.T) {
 		}, func(t *testing.T, s *session, _ *corpusExchange) {
 			t.Helper()
 			at := drivers.Stamp{Wall: time.Date(2013, 1, 3, 16, 5, 0, 0, time.UTC)}
-			_, err := s.Set(t.Context(), s.clockParameter(), drivers.Value{Kind: drivers.Moment, Moment: at})
+			_, err := s.Set(t.Context(), clockParameter(true), drivers.Value{Kind: drivers.Moment, Moment: at})
 			if !errors.Is(err, drivers.ErrTimeout) { // the script ends before it is read back
 				t.Error(err)
 			}

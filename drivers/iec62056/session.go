@@ -74,11 +74,7 @@ func dial(driver string) func(context.Context, drivers.Line, drivers.Config, dri
 // Describe says who the meter is, as far as it has said so, and what can be read
 // or written by name.
 func (s *session) Describe() (drivers.Identity, []drivers.Quantity, []drivers.Parameter) {
-	all := []drivers.Parameter{s.clockParameter()}
-	for _, r := range s.named {
-		all = append(all, r.Parameter)
-	}
-	return s.identity, nil, all
+	return s.identity, nil, described(s.named, s.decoder.clock.zone != nil)
 }
 
 // Close has nothing to say: each conversation has taken leave.

@@ -428,8 +428,8 @@ func firstBracket(b []byte) []byte {
 	return bytes.TrimSpace(b[open+1 : shut])
 }
 
-// write sends a write or execute command. An execution is sent once: what it does
-// must not happen twice.
+// write sends a write or execute command: once, for what it does must not happen
+// twice. Only a write that the meter did not understand is sent again.
 func (s *session) write(ctx context.Context, name, address string, value string) error {
 	if len(value) > maxValue {
 		return s.writeParts(ctx, name, address, value)
@@ -438,7 +438,10 @@ func (s *session) write(ctx context.Context, name, address string, value string)
 	if s.cfg.Repeat && !s.cfg.Password.IsZero() {
 		text += "(" + s.cfg.Password.Reveal() + ")"
 	}
-	a, err := s.request(ctx, name, text, name[0] == 'E')
+	a, err := s.request(ctx, name, text, true)
+	for try := 1; err == nil && a.kind == rejected && name[0] == 'W' && try < tries; try++ {
+		a, err = s.request(ctx, name, text, true)
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", address, err)

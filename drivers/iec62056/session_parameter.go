@@ -24,9 +24,19 @@ const (
 	bothTail = "0002"
 )
 
-func (s *session) clockParameter() drivers.Parameter {
+// described are the clock, whose zone is known or not, and the registers of the
+// configuration.
+func described(named []Register, zoned bool) []drivers.Parameter {
+	all := []drivers.Parameter{clockParameter(zoned)}
+	for _, r := range named {
+		all = append(all, r.Parameter)
+	}
+	return all
+}
+
+func clockParameter(zoned bool) drivers.Parameter {
 	return drivers.Parameter{
-		Quantity: drivers.Quantity{Key: "clock", Name: "clock", Code: obis.New(0, 0, 1, 0, 0), Kind: drivers.Moment, Zoned: s.decoder.clock.zone != nil},
+		Quantity: drivers.Quantity{Key: "clock", Name: "clock", Code: obis.New(0, 0, 1, 0, 0), Kind: drivers.Moment, Zoned: zoned},
 		Access:   drivers.Readable | drivers.Writable,
 		Doc:      "The meter's clock, in its own time zone.",
 	}
@@ -68,7 +78,7 @@ func (s *session) Get(ctx context.Context, p drivers.Parameter) (v drivers.Value
 // Set writes the clock or a register of the configuration, and reads it back.
 func (s *session) Set(ctx context.Context, p drivers.Parameter, v drivers.Value) (back drivers.Value, err error) {
 	if p.Name == "clock" {
-		if err := s.clockParameter().Validate(v); err != nil {
+		if err := clockParameter(true).Validate(v); err != nil {
 			return back, err
 		}
 		err = s.conversation(ctx, func(ctx context.Context) error {
@@ -87,7 +97,7 @@ func (s *session) Set(ctx context.Context, p drivers.Parameter, v drivers.Value)
 	}
 	err = s.conversation(ctx, func(ctx context.Context) error {
 		if err := s.enter(ctx, cmp.Or(r.Level, s.level())); err != nil {
-			return err
+			return unsent(err)
 		}
 		if err := s.write(ctx, s.writeCommand(r), r.Address, text); err != nil {
 			return err
@@ -96,9 +106,20 @@ func (s *session) Set(ctx context.Context, p drivers.Parameter, v drivers.Value)
 			return nil
 		}
 		back, err = s.readRegister(ctx, r)
-		return err
+		return unconfirmed(err)
 	})
 	return back, err
+}
+
+// unsent says of what came before a write that it was not made.
+func unsent(err error) error { return fmt.Errorf("%w: %w", drivers.ErrUnsent, err) }
+
+// unconfirmed says of what came behind a write that it may have been made.
+func unconfirmed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", drivers.ErrUnconfirmed, err)
 }
 
 // writeCommand is W1, W2 or W5 as registers are read by R1, R2 or R5; E2 for an
@@ -263,7 +284,7 @@ func (s *session) readParts(ctx context.Context) (date, hour []byte, err error) 
 // setClock sets the clock and reads it back.
 func (s *session) setClock(ctx context.Context, v drivers.Value) (drivers.Value, error) {
 	if err := s.enter(ctx, s.level()); err != nil {
-		return drivers.Value{}, err
+		return drivers.Value{}, unsent(err)
 	}
 	t := s.local(v.Moment)
 	var err error
@@ -280,7 +301,8 @@ func (s *session) setClock(ctx context.Context, v drivers.Value) (drivers.Value,
 	if err != nil {
 		return drivers.Value{}, err
 	}
-	return s.readClock(ctx)
+	back, err := s.readClock(ctx)
+	return back, unconfirmed(err)
 }
 
 // setParts sets date and time of day, each in the form in which the meter shows
@@ -288,13 +310,13 @@ func (s *session) setClock(ctx context.Context, v drivers.Value) (drivers.Value,
 func (s *session) setParts(ctx context.Context, t time.Time) error {
 	date, hour, err := s.readParts(ctx)
 	if err != nil {
-		return err
+		return unsent(err)
 	}
 	name := s.writeCommand(Register{})
 	if err := s.write(ctx, name, dateAddress, likeShown(date, t, "060102")); err != nil {
 		return err
 	}
-	return s.write(ctx, name, timeAddress, likeShown(hour, t, "150405"))
+	return unconfirmed(s.write(ctx, name, timeAddress, likeShown(hour, t, "150405"))) // for the date is set by now
 }
 
 // likeShown is a time in a layout of six digits, with separators and season digit
