@@ -133,17 +133,19 @@ func meter(ctx context.Context, group *errgroup.Group, dir, driver string, model
 		return "", err
 	}
 	group.Go(func() error { return errors.Join(listener.Serve(ctx, simulated.Serve), listener.Close()) })
-	table := fmt.Sprintf("[[meter]]\nname = %q\nlabel = %q\ndriver = %q\nport = %q\n", name, "Demo "+title, driver, path)
+	var table strings.Builder
+	fmt.Fprintf(&table, "[[meter]]\nname = %q\nlabel = %q\ndriver = %q\nport = %q\n", name, "Demo "+title, driver, path)
 	if d, ok := all.ByName(driver); ok && !d.Push() {
-		table += fmt.Sprintf("every = %q\n", askEvery)
+		fmt.Fprintf(&table, "every = %q\n", askEvery)
 	}
 	for _, k := range simulated.Keys {
-		table += fmt.Sprintf("%s = %q\n", k.Key, k.Value)
+		fmt.Fprintf(&table, "%s = %q\n", k.Key, k.Value)
 	}
 	if model.Ciphered {
-		table += fmt.Sprintf("key = %q\nauth_key = %q\n", sim.ExampleKey, sim.ExampleAuthKey)
+		fmt.Fprintf(&table, "key = %q\nauth_key = %q\n", sim.ExampleKey, sim.ExampleAuthKey)
 	}
-	return table + "\n", nil
+	table.WriteByte('\n')
+	return table.String(), nil
 }
 
 // configure writes and loads a configuration file, so that the demo goes the way
