@@ -41,6 +41,9 @@ type Config struct {
 	// readout. What answers with data is the reading; if none does, it is asked for
 	// as usual.
 	Requests []string `koanf:"requests"`
+	// Records are the data records that can be read and written by name, each as
+	// parseRecord reads it: "limit 04FD13 0..100".
+	Records []string `koanf:"records"`
 	// Alarm asks for class 1 data too: the value alarm, 0 if there is none.
 	Alarm bool `koanf:"alarm"`
 	// Telegrams is how many telegrams of a readout to read. 0 stands for all.
@@ -75,6 +78,8 @@ func (c *Config) Validate() error {
 	_, err = c.preparation(Everyone)
 	errs = append(errs, err)
 	_, err = c.requests()
+	errs = append(errs, err)
+	_, err = c.records(nil)
 	errs = append(errs, err)
 	if c.Baud != 0 && !slices.Contains(baudRates[:], c.Baud) {
 		errs = append(errs, fmt.Errorf("baud: %d is none of %v", c.Baud, baudRates))
@@ -156,32 +161,42 @@ func (c *Config) primaryTarget() (target, error) {
 // set when they are sent.
 func (c *Config) preparation(a byte) ([]Frame, error) {
 	var frames []Frame
-	switch code, err := strconv.ParseUint(c.Reset, 16, 8); {
-	case c.Reset == "":
-	case c.Reset == resetPlain:
-		frames = append(frames, Reset(a, false, -1))
-	case err != nil || len(c.Reset) != 2:
-		return nil, fmt.Errorf("application_reset: %.20q: want plain, or a sub-code of two hexadecimal digits", c.Reset)
-	default:
-		frames = append(frames, Reset(a, false, int(code)))
+	if c.Reset != "" {
+		reset, err := resetOf(a, c.Reset)
+		if err != nil {
+			return nil, fmt.Errorf("application_reset: %w", err)
+		}
+		frames = append(frames, reset)
 	}
 	if len(c.Readout) == 0 {
 		return frames, nil
 	}
-	choice, err := c.choice(a)
+	choice, err := choiceOf(a, c.Readout)
 	if err != nil {
 		return nil, fmt.Errorf("readout: %w", err)
 	}
 	return append(frames, choice), nil
 }
 
-// choice is the frame that says what the meter shall send.
-func (c *Config) choice(a byte) (Frame, error) {
-	if slices.Equal(c.Readout, []string{readoutAll}) {
+// resetOf is the application reset that a text names.
+func resetOf(a byte, text string) (Frame, error) {
+	if text == resetPlain {
+		return Reset(a, false, -1), nil
+	}
+	code, err := strconv.ParseUint(text, 16, 8)
+	if err != nil || len(text) != 2 {
+		return Frame{}, fmt.Errorf("%.20q: want plain, or a sub-code of two hexadecimal digits", text)
+	}
+	return Reset(a, false, int(code)), nil
+}
+
+// choiceOf is the frame that says what the meter shall send.
+func choiceOf(a byte, wanted []string) (Frame, error) {
+	if slices.Equal(wanted, []string{readoutAll}) {
 		return ReadEverything(a, false), nil
 	}
 	var vibs [][]byte
-	for _, text := range c.Readout {
+	for _, text := range wanted {
 		vib, ok := wire.AppendHex(nil, text)
 		if n, f := scanVIB(vib); !ok || f != nil || n != len(vib) {
 			return Frame{}, fmt.Errorf("%.20q: want a VIF with its extensions in hexadecimal, or all alone", text)

@@ -22,6 +22,8 @@ var Driver = drivers.Driver{
 	NewDecoder: func(_ drivers.Config, z drivers.Zones) (drivers.Decoder, error) {
 		return NewDecoder(zoneOf(z)), nil
 	},
+	Parameters: parameters,
+
 	Dial: dial,
 	Scan: scan,
 	Ways: ways[:],

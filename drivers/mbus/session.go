@@ -19,11 +19,13 @@ type session struct {
 	to      target
 	prepare []Frame  // SND_UD before each readout
 	own     [][]byte // requests of the configuration
+	records []namedRecord
 	decoder *Decoder
 
 	fcb      bool // of the next new request
 	selected bool // the meter may still take itself for selected
 	failed   bool // the last readout found nobody
+	sent     bool // the write under way, and the meter may have taken it
 	who      drivers.Identity
 	bodies   [][]byte // of the readout's telegrams so far, without access numbers
 }
@@ -58,12 +60,17 @@ func dial(_ context.Context, line drivers.Line, c drivers.Config, z drivers.Zone
 	if err != nil {
 		return nil, err
 	}
+	records, err := config.records(zoneOf(z))
+	if err != nil {
+		return nil, err
+	}
 	return &session{
 		bus:     newBus(line, paceOf(config, line, config.Baud)),
 		config:  config,
 		to:      to,
 		prepare: prepare,
 		own:     own,
+		records: records,
 		decoder: NewDecoder(zoneOf(z)),
 		who:     drivers.Identity{Driver: driverName},
 	}, nil
@@ -72,26 +79,16 @@ func dial(_ context.Context, line drivers.Line, c drivers.Config, z drivers.Zone
 // Describe is what the last readout told of the meter. Its quantities are known
 // by its readings alone.
 func (s *session) Describe() (drivers.Identity, []drivers.Quantity, []drivers.Parameter) {
-	return s.who, nil, nil
+	return s.who, nil, s.parameters()
 }
 
-// Read is one whole readout: all its telegrams, or an error. A meter that is busy
-// is asked again from the start, a while later.
+// Read is one whole readout: all its telegrams, or an error.
 func (s *session) Read(ctx context.Context, want []obis.Code, r *drivers.Reading) error {
-	defer s.bus.watch(ctx)()
-	giveBack, err := s.bus.lend()
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	defer giveBack()
-	err = s.readout(ctx, r)
-	for again := 0; errors.Is(err, errBusy) && again < s.config.Retries; again++ {
-		if err = sleepUntil(ctx, time.Now().Add(busyPause)); err == nil {
-			err = s.readout(ctx, r)
-		}
-	}
+	err := s.converse(ctx, func() error {
+		return s.patiently(ctx, func() error { return s.readout(ctx, r) })
+	})
 	if err != nil {
-		return s.tell(err)
+		return err
 	}
 	s.who = r.Meter
 	if want != nil {
@@ -100,20 +97,38 @@ func (s *session) Read(ctx context.Context, want []obis.Code, r *drivers.Reading
 	return nil
 }
 
-// Close deselects the meter, if it was selected.
-func (s *session) Close(ctx context.Context) error {
-	if !s.selected {
-		return nil
-	}
+// converse has the line at the meter's speed while do talks to it.
+func (s *session) converse(ctx context.Context, do func() error) error {
 	defer s.bus.watch(ctx)()
 	giveBack, err := s.bus.lend()
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	defer giveBack()
-	s.selected = false
-	_, err = s.bus.ask(ctx, mustFrame(LinkReset(Selected)), acknowledged, s.bus.window)
+	return s.tell(do())
+}
+
+// patiently asks a meter that is busy again from the start, a while later.
+func (s *session) patiently(ctx context.Context, do func() error) error {
+	err := do()
+	for again := 0; errors.Is(err, errBusy) && again < s.config.Retries; again++ {
+		if err = sleepUntil(ctx, time.Now().Add(busyPause)); err == nil {
+			err = do()
+		}
+	}
 	return err
+}
+
+// Close deselects the meter, if it was selected.
+func (s *session) Close(ctx context.Context) error {
+	if !s.selected {
+		return nil
+	}
+	return s.converse(ctx, func() error {
+		s.selected = false
+		_, err := s.bus.ask(ctx, mustFrame(LinkReset(Selected)), acknowledged, s.bus.window)
+		return err
+	})
 }
 
 // tell says which meter an error is of. Errors of the line and of ctx stay.
@@ -203,7 +218,7 @@ func (s *session) arrange(ctx context.Context) error {
 		return nil
 	}
 	for _, f := range s.prepare {
-		f.C = withFCB(f.C, s.fcb)
+		f.C, f.A = withFCB(f.C, s.fcb), s.to.primary
 		if got, err := s.exchange(ctx, mustFrame(f), acknowledged); err != nil {
 			return err
 		} else if got != acknowledged {

@@ -87,6 +87,7 @@ const (
 type bus struct {
 	line drivers.Line
 	pace
+	speed int // of the line, while it is lent
 
 	framer Framer
 	frame  Frame  // of the last telegram; valid until the next request
@@ -109,14 +110,21 @@ func newBus(line drivers.Line, p pace) *bus { return &bus{line: line, pace: p} }
 func (b *bus) lend() (giveBack func(), err error) {
 	_, ports := portOf(b.line)
 	ports = cmp.Or(ports, usualBaud)
-	if b.baud == ports {
-		return func() {}, nil
+	b.speed = ports
+	// A line that fails to go back fails whoever has it next.
+	return func() { _ = b.turnTo(ports) }, b.turnTo(b.baud)
+}
+
+// turnTo switches the line to a speed, if it has another one.
+func (b *bus) turnTo(baud int) error {
+	if b.speed == baud {
+		return nil
 	}
-	if err := b.line.SetMode(modeOf(b.baud)); err != nil {
-		return func() {}, err
+	if err := b.line.SetMode(modeOf(baud)); err != nil {
+		return err
 	}
-	// A line that fails here fails whoever has it next.
-	return func() { _ = b.line.SetMode(modeOf(ports)) }, nil
+	b.speed = baud
+	return nil
 }
 
 // modeOf is how a line of that speed is set: 8E1.

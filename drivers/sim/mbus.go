@@ -37,6 +37,9 @@ type MBusSlave struct {
 	Delay       time.Duration // from the end of a request to the begin of its answer
 	Alarm       byte          // its class 1 data; 0: none
 
+	// Settable are records that a master may write; they end the first telegram.
+	Settable []mbus.DataRecord
+
 	// Records are what it says at a moment, by telegram of its readout.
 	Records func(now time.Time) [][]mbus.DataRecord
 }
@@ -44,11 +47,11 @@ type MBusSlave struct {
 // MBus is a line of M-Bus meters, as a level converter shows it: paced by its
 // speed, and with the answers of several mixed bit by bit.
 type MBus struct {
-	baud  int
 	clock func() time.Time
 	every map[string]int
 
 	mu     sync.Mutex
+	baud   int
 	slaves []*mbusSlave
 	rand   *rand.Rand
 	n      int // answers so far
@@ -70,7 +73,8 @@ func NewMBus(o Options, slaves ...MBusSlave) (*MBus, error) {
 		rand: rand.New(rand.NewPCG(o.Seed, 3)), //nolint:gosec // noise keeps no secret
 	}
 	for _, s := range slaves {
-		m.slaves = append(m.slaves, &mbusSlave{MBusSlave: s})
+		s.Settable = slices.Clone(s.Settable)
+		m.slaves = append(m.slaves, &mbusSlave{MBusSlave: s, alone: len(slaves) == 1})
 	}
 	return m, nil
 }
@@ -235,6 +239,8 @@ func sleepUntil(ctx context.Context, at time.Time) bool {
 
 // bytes is how long so many bytes take: 11 bits each.
 func (m *MBus) bytes(n int) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return time.Duration(n) * bitsOfByte * time.Second / time.Duration(m.baud)
 }
 
@@ -251,7 +257,11 @@ func (m *MBus) answer(f *mbus.Frame) []mbusByte {
 	if len(said) == 0 && m.every["babble"] > 0 && f.A != mbus.Broadcast {
 		said = append(said, spoken{bitsOfByte * time.Second / time.Duration(m.baud), m.noise()})
 	}
-	return mix(said, m.baud)
+	heard := mix(said, m.baud)
+	if len(m.slaves) == 1 && m.slaves[0].baud != 0 {
+		m.baud = m.slaves[0].baud // from its acknowledgement on
+	}
+	return heard
 }
 
 // due says whether the answer under way has a fault.
@@ -312,6 +322,11 @@ type mbusSlave struct {
 	said     []byte // the last telegram
 	access   byte
 	wanted   [][]byte // VIBs that a master chose; empty: all
+
+	obeyed []byte        // the last SND_UD that it did since the link was reset
+	ahead  time.Duration // of the clock that it was set to
+	baud   int           // that it was switched to; 0: the line's
+	alone  bool          // it is the only one of its line, and may change its speed
 }
 
 // hear is what the slave does with a request, and what it answers.
@@ -339,7 +354,7 @@ func (s *mbusSlave) acknowledge(yes bool) []byte {
 	return nil
 }
 
-func (s *mbusSlave) reset() { s.counted, s.next = false, 0 }
+func (s *mbusSlave) reset() { s.counted, s.next, s.obeyed = false, 0, nil }
 
 func (s *mbusSlave) obey(f *mbus.Frame, now time.Time) []byte {
 	switch f.C & fcMask {
@@ -357,9 +372,21 @@ func (s *mbusSlave) obey(f *mbus.Frame, now time.Time) []byte {
 		}
 		return control(s.Primary, 0x71, s.Alarm)
 	case fcUD:
-		return s.acknowledge(s.write(f))
+		return s.acknowledge(s.once(f, now))
 	}
 	return nil
+}
+
+// once does what a SND_UD says, unless it is a repetition: EN 13757-2, 5.7.3.
+func (s *mbusSlave) once(f *mbus.Frame, now time.Time) bool {
+	if len(s.obeyed) > 0 && bytes.Equal(f.Raw, s.obeyed) {
+		return true
+	}
+	done := s.write(f, now)
+	if done && f.C&bitFCV != 0 {
+		s.obeyed = bytes.Clone(f.Raw)
+	}
+	return done
 }
 
 // control is an answer with one byte of data.
@@ -394,9 +421,16 @@ func (s *mbusSlave) telegram(now time.Time) []byte {
 	s.next %= len(all)
 	s.access++
 	data := mbus.AppendLongHeader(nil, s.Address, s.access, 0, 0)
-	for _, r := range all[s.next] {
+	records := all[s.next]
+	if s.next == 0 {
+		records = append(slices.Clip(records), s.Settable...)
+	}
+	for _, r := range records {
 		if !s.gives(&r) {
 			continue
+		}
+		if isClock(&r) {
+			r = clock(now.Add(s.ahead))
 		}
 		var err error
 		if data, err = r.AppendTo(data); err != nil {
@@ -418,22 +452,36 @@ func (s *mbusSlave) gives(r *mbus.DataRecord) bool {
 	return len(s.wanted) == 0 || slices.ContainsFunc(s.wanted, func(vib []byte) bool { return bytes.Equal(vib, r.VIB) })
 }
 
+// isClock says whether a record is the meter's clock.
+func isClock(r *mbus.DataRecord) bool {
+	return bytes.Equal(r.VIB, []byte{0x6D}) && r.Record == drivers.Record{}
+}
+
 // write obeys a SND_UD; false: it is not understood.
-func (s *mbusSlave) write(f *mbus.Frame) bool {
+func (s *mbusSlave) write(f *mbus.Frame, now time.Time) bool {
 	switch f.CI {
 	case 0x50:
 		s.reset()
 		s.wanted = nil
 		return true
 	case 0x51:
-		return s.set(f.Data)
+		return s.set(f.Data, now)
 	}
-	return false
+	return s.alone && s.switchBaud(f.CI)
 }
 
-// set takes data records: the choice of records for a readout, and a primary
-// address.
-func (s *mbusSlave) set(b []byte) bool {
+// switchBaud takes CI B8 to BF: 300 to 38400 baud.
+func (s *mbusSlave) switchBaud(ci byte) bool {
+	if ci < 0xB8 || ci > 0xBF {
+		return false
+	}
+	s.baud = 300 << (ci - 0xB8)
+	return true
+}
+
+// set takes data records: the choice of records for a readout, a primary address,
+// the clock, and what else is settable.
+func (s *mbusSlave) set(b []byte, now time.Time) bool {
 	if bytes.Equal(b, []byte{0x7F}) {
 		s.wanted = nil
 		return true
@@ -449,13 +497,44 @@ func (s *mbusSlave) set(b []byte) bool {
 			wanted = append(wanted, bytes.Clone(r.VIB))
 		case r.Field == 1 && bytes.Equal(r.VIB, []byte{0x7A}) && r.Data[0] <= mbus.MaxPrimary:
 			s.Primary = r.Data[0]
+		case isClock(&r) && s.setClock(b[:n], now):
+		case s.setRecord(&r):
 		default:
 			return false
 		}
 		b = b[n:]
 	}
-	s.wanted = wanted
+	if len(wanted) > 0 {
+		s.wanted = wanted
+	}
 	return true
+}
+
+// setClock takes a clock record as a master sends it; false: it shows no time.
+func (s *mbusSlave) setClock(record []byte, now time.Time) bool {
+	d := mbus.NewDecoder(now.Location())
+	b, err := (&mbus.Frame{Kind: mbus.Long, C: answerC, CI: 0x78, Data: record}).AppendTo(nil)
+	if err != nil {
+		return false
+	}
+	d.Feed(b)
+	var r drivers.Reading
+	if d.Next(&r) != nil || r.Time.IsZero() {
+		return false
+	}
+	s.ahead = r.Time.Wall.Sub(now)
+	return true
+}
+
+// setRecord takes a record that is settable, coded as it is sent.
+func (s *mbusSlave) setRecord(to *mbus.DataRecord) bool {
+	for i := range s.Settable {
+		if r := &s.Settable[i]; r.Record == to.Record && r.Field == to.Field && bytes.Equal(r.VIB, to.VIB) {
+			r.LVAR, r.Data = to.LVAR, bytes.Clone(to.Data)
+			return true
+		}
+	}
+	return false
 }
 
 // fits says whether a selection means this slave: its address, and its
