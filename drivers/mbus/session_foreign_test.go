@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,8 +49,15 @@ func peer(t *testing.T, name string, modules ...string) string {
 func foreignBus(t *testing.T) (line drivers.Line, log string) {
 	t.Helper()
 	path := peer(t, "mbus_slave.py")
+	return foreignBusOf(t, strings.TrimSuffix(path, ".py")+".example.json", "tcp://127.0.0.1:0")
+}
+
+// foreignBusOf starts the foreign bus with a configuration, and opens a line to it.
+func foreignBusOf(t *testing.T, config, listen string) (line drivers.Line, log string) {
+	t.Helper()
+	path := peer(t, "mbus_slave.py")
 	log = filepath.Join(t.TempDir(), "log")
-	cmd := exec.CommandContext(t.Context(), "python3", path, strings.TrimSuffix(path, ".py")+".example.json", "--log", log)
+	cmd := exec.CommandContext(t.Context(), "python3", path, config, "--listen", listen, "--log", log)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +77,7 @@ func foreignBus(t *testing.T) (line drivers.Line, log string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := transport.ParsePort(at.Listening, mbus.Driver.Mode)
+	port, err := transport.ParsePort(strings.TrimPrefix(at.Listening, "pty:"), mbus.Driver.Mode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +155,118 @@ func asksInOrder(t *testing.T, log string) {
 	}
 	if requests == 0 {
 		t.Error("nothing was asked")
+	}
+}
+
+// written are what the slaves of a foreign bus noted as done, of one kind.
+func written(t *testing.T, log, kind string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range bytes.Lines(text) {
+		var entry struct {
+			Slave string
+			Write map[string]any
+			Baud  int
+		}
+		if err := json.Unmarshal(l, &entry); err != nil {
+			t.Fatal(err)
+		}
+		if what, ok := entry.Write[kind]; ok {
+			all = append(all, fmt.Sprint(entry.Slave, " ", what))
+		}
+		if kind == "baud" && entry.Baud != 0 {
+			all = append(all, fmt.Sprint(entry.Slave, " ", entry.Baud))
+		}
+	}
+	return all
+}
+
+// foreignConfig is a file with a bus of slaves, in a place of its own.
+func foreignConfig(t *testing.T, config string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "bus.json")
+	if err := os.WriteFile(name, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestAForeignBusTakesAnAddressOnce(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		slave  string
+		config *mbus.Config
+	}{
+		{"by its primary address", "", quick(func(q *mbus.Config) { q.Address = "1" })},
+		{"by its secondary address", "", quick(func(q *mbus.Config) { q.Secondary = "068558172D2C0804" })},
+		{"with acknowledgements that get lost", `, "silent_every": 3`, quick(func(q *mbus.Config) { q.Secondary = "06855817" })},
+	} {
+		line, log := foreignBusOf(t, foreignConfig(t, `{"slaves": [
+			{"name": "heat", "primary": 1, "telegrams": ["mbus-kamstrup-multical-601"]`+c.slave+`},
+			{"name": "water", "primary": 3, "telegrams": ["mbus-efe-engelmann-waterstar"]}]}`), "tcp://127.0.0.1:0")
+		m := commander(t, line, c.config)
+		p := named(t, m, "address")
+		if _, err := m.Set(t.Context(), p, number(3, 0)); !errors.Is(err, drivers.ErrValue) {
+			t.Errorf("%s: an address that is taken: %v", c.name, err)
+		}
+		if back, err := m.Set(t.Context(), p, number(77, 0)); err != nil || shown(back) != "77" {
+			t.Errorf("%s: read back %s, %v", c.name, shown(back), err)
+		}
+		if now, err := m.Get(t.Context(), p); err != nil || shown(now) != "77" {
+			t.Errorf("%s: reads %s, %v", c.name, shown(now), err)
+		}
+		if diff := cmp.Diff([]string{"heat 77"}, written(t, log, "set_primary")); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+	}
+}
+
+func TestAForeignBusTakesWhatItCannotConfirm(t *testing.T) {
+	line, log := foreignBus(t)
+	m := commander(t, line, quick(func(q *mbus.Config) { q.Address = "1" }))
+	if back, err := m.Set(t.Context(), named(t, m, "readout"), textOf("13,06")); err != nil || shown(back) != `"13,06"` {
+		t.Errorf("read back %s, %v", shown(back), err)
+	}
+	if diff := cmp.Diff([]string{"heat 08130806"}, written(t, log, "select_for_readout")); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := m.Set(t.Context(), named(t, m, "reset"), textOf("")); err != nil {
+		t.Error(err)
+	}
+	// Its telegrams are always the same, so its clock stays, and that is what is told.
+	back, err := m.Set(t.Context(), named(t, m, "clock"), at(time.Date(2026, 11, 21, 16, 30, 0, 0, time.UTC)))
+	if err != nil || back.Moment.Wall.Year() == 2026 {
+		t.Errorf("read back %s, %v", shown(back), err)
+	}
+	if diff := cmp.Diff([]string{"heat 1E10553B"}, written(t, log, "set_clock")); diff != "" {
+		t.Error(diff)
+	}
+	fixed := commander(t, line, quick(func(q *mbus.Config) { q.Address = "7" }))
+	if _, err := fixed.Set(t.Context(), named(t, fixed, "clock"), at(time.Now())); !errors.Is(err, drivers.ErrRefused) {
+		t.Errorf("a meter without a clock: %v", err)
+	}
+}
+
+// A pseudo-terminal has a speed, which the foreign bus looks at.
+func TestAForeignMeterIsFollowedToItsNewSpeed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "line")
+	line, log := foreignBusOf(t, foreignConfig(t, `{"enforce_baud": true, "slaves": [
+		{"name": "heat", "primary": 1, "telegrams": ["mbus-kamstrup-multical-601"]}]}`), "pty:"+path)
+	m := commander(t, line, configured(func(q *mbus.Config) { q.Address, q.Timeout = "1", 300*time.Millisecond }))
+	baud := named(t, m, "baud_rate")
+	for _, rate := range []string{"9600", "9600", "2400", "300"} {
+		if back, err := m.Set(t.Context(), baud, textOf(rate)); err != nil || shown(back) != `"`+rate+`"` {
+			t.Fatalf("read back %s, %v", shown(back), err)
+		}
+		if err := m.(drivers.Session).Read(t.Context(), nil, new(drivers.Reading)); err != nil {
+			t.Errorf("at %s baud: %v", rate, err)
+		}
+	}
+	if diff := cmp.Diff([]string{"heat 9600", "heat 2400", "heat 300"}, written(t, log, "baud")); diff != "" {
+		t.Error(diff)
 	}
 }
 
