@@ -18,7 +18,7 @@ func (m *meter) take(r *drivers.Reading) (announce bool) {
 	for i := range values {
 		v := &values[i]
 		if i >= sent {
-			m.followExchange(m.name(v), v)
+			m.followExchange(m.name(v), v, r.Received)
 		}
 		if i >= sent && !m.isWanted(m.names[i], v) {
 			continue
@@ -28,6 +28,7 @@ func (m *meter) take(r *drivers.Reading) (announce bool) {
 		}
 	}
 	m.exchanged = false
+	m.keepRegisters(values, r)
 	r.Values = values
 	m.picture.time, m.picture.received = r.Time, r.Received
 	m.watchClock(r)
@@ -125,7 +126,7 @@ func (m *meter) plausible(key string, v *drivers.Value, r *drivers.Reading) bool
 	v.Number = verdict.Accepted
 	if verdict.Exchange != nil {
 		m.exchanged = true
-		m.tellExchange(key, v, *verdict.Exchange)
+		m.tellExchange(key, v, *verdict.Exchange, r.Received)
 	}
 	return true
 }

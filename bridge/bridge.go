@@ -57,7 +57,8 @@ type Bridge struct {
 	journal *journal.Journal
 	drain   drain
 	lines   lines
-	saved   time.Time // the memory
+	saved   time.Time  // the memory
+	late    *lateHours // nil: Home Assistant's statistics are left alone
 }
 
 // New makes a gateway; Run starts it. An error is one of the configuration.
@@ -72,6 +73,7 @@ func New(c config.Config, o Options) (*Bridge, error) {
 	b.link = newLink(c, o, secure)
 	b.devices = &devices{link: b.link}
 	b.tellSharedKeys(c.Meters)
+	b.late = b.newLateHours()
 	for _, c := range c.Meters {
 		m, err := b.newMeter(c)
 		if err != nil {
@@ -114,6 +116,9 @@ func (b *Bridge) newMeter(c config.Meter) (*meter, error) {
 	if b.config.HomeAssistant.Discovery {
 		m.prefix = b.config.HomeAssistant.Prefix
 	}
+	if b.late != nil {
+		m.registers = &registers{}
+	}
 	return m, nil
 }
 
@@ -136,6 +141,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		return err
 	}
 	b.recall()
+	b.late.recall(b.everyMeter())
 	linkCtx, endLink := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLink()
 	var broker errgroup.Group
@@ -145,12 +151,14 @@ func (b *Bridge) Run(ctx context.Context) error {
 	var keepers errgroup.Group
 	keepers.Go(func() error { b.keepHouse(ctx); return nil })
 	keepers.Go(func() error { b.keepDraining(ctx); return nil })
+	keepers.Go(func() error { b.late.run(ctx); return nil })
 	b.options.Log.Info().Str("version", b.options.Version).Int("meters", len(b.config.Meters)).Msg("gateway started")
 	err = keepers.Wait()
 	b.lines.wait()
 	endLink()
 	err = errors.Join(err, broker.Wait(), b.journal.Close())
 	b.save(time.Now())
+	b.late.save(time.Now())
 	b.options.Log.Info().Msg("gateway stopped")
 	return err
 }
@@ -227,6 +235,7 @@ func (b *Bridge) openJournal() error {
 // link's goroutine.
 func (b *Bridge) onConnect() {
 	b.journal.Back()
+	b.late.brokerIs(true, time.Now())
 	b.introduce(time.Now())
 	b.sweep()
 }
@@ -234,6 +243,7 @@ func (b *Bridge) onConnect() {
 func (b *Bridge) onLost() {
 	b.drain.reset()
 	b.journal.Away()
+	b.late.brokerIs(false, time.Now())
 }
 
 // introduceEvery is the least time between two introductions that were asked for.
@@ -264,6 +274,7 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 				m.tick(now)
 			}
 			b.saveIfDue(now)
+			b.late.saveIfDue(now)
 			if now.Sub(introduced) >= introduceEvery {
 				newcomer = b.newcomer
 			}

@@ -93,6 +93,7 @@ func (b *Bridge) drainOne(now time.Time, landed func(uint64)) bool {
 		b.drain.landed()
 		return false
 	}
+	b.keepLate(e)
 	b.link.Publish(mqttlink.Message{
 		Topic: topicsOf(b.config.MQTT.Base, e.Meter).history, Payload: historyOf(e),
 		Keep: true, Acked: landed, Number: e.Number,

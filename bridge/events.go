@@ -7,6 +7,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
 	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/hass/statistics"
 )
 
 // The types of an event, as Home Assistant is told them in discovery.
@@ -72,7 +73,10 @@ func (m *meter) holdBack(key string, v *drivers.Value, why plausible.Reason) {
 		Msg("total held back until a second telegram bears it out")
 }
 
-func (m *meter) tellExchange(key string, v *drivers.Value, x plausible.Exchange) {
+func (m *meter) tellExchange(key string, v *drivers.Value, x plausible.Exchange, at time.Time) {
+	if m.registers != nil {
+		m.registers.exchanged(key, statistics.Exchange{At: at, Old: x.Old, New: x.New})
+	}
 	m.publishEvent(exchangedEvent{
 		Type: eventExchanged, Key: key, Old: x.Old, New: x.New, Unit: string(v.Unit),
 		RollOver: x.RollOver, Correction: correction(x),
@@ -83,13 +87,13 @@ func (m *meter) tellExchange(key string, v *drivers.Value, x plausible.Exchange)
 
 // followExchange tells of a derived sum that fell because a part of it started
 // anew.
-func (m *meter) followExchange(key string, v *drivers.Value) {
+func (m *meter) followExchange(key string, v *drivers.Value, at time.Time) {
 	i, known := m.picture.index[key]
 	if !m.exchanged || !known {
 		return
 	}
 	if old := m.picture.entries[i].value.Number; v.Number.Cmp(old) < 0 {
-		m.tellExchange(key, v, plausible.Exchange{Old: old, New: v.Number})
+		m.tellExchange(key, v, plausible.Exchange{Old: old, New: v.Number}, at)
 	}
 }
 

@@ -155,6 +155,7 @@ func (b *Bridge) takeOver(ctx context.Context, c config.Config) error {
 		}
 		if i >= 0 {
 			m.recall(old[i].memory())
+			m.registers = old[i].registers
 		}
 		next, fresh = append(next, m), append(fresh, m)
 	}

@@ -2,12 +2,14 @@ package bridge
 
 import (
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
 	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
+	"github.com/meter2mqtt/meter2mqtt/hass/statistics"
 )
 
 // What is learned is saved soon, what only counts on seldom: SD cards live by
@@ -33,6 +35,8 @@ type meterMemory struct {
 	Quantities []quantityInfo             `json:"quantities,omitempty"`
 	Totals     map[string]plausible.Total `json:"totals,omitempty"`
 	Tariffs    tariffSums                 `json:"tariffs"`
+	Seen       time.Time                  `json:"seen,omitzero"`  // the last good reading
+	Gaps       []statistics.Hole          `json:"gaps,omitempty"` // to be filled from the meter's own log
 }
 
 func (s *state) memoryFile() string { return filepath.Join(s.dir, "memory.json") }
@@ -73,6 +77,7 @@ func (m *meter) recall(r meterMemory) {
 		m.channels = append(m.channels, drivers.Channel{Number: c.Channel, Meter: c.Meter})
 	}
 	m.sums = r.Tariffs
+	m.seen, m.gaps = r.Seen, r.Gaps
 	for key, total := range r.Totals {
 		m.guard.Restore(key, total)
 	}
@@ -89,6 +94,7 @@ func (m *meter) memory() meterMemory {
 	defer m.mu.Unlock()
 	r := meterMemory{
 		Driver: m.config.Driver.Name, Meter: m.identity, Tariffs: m.sums, Totals: m.guard.Remembered(),
+		Seen: m.seen, Gaps: slices.Clone(m.gaps),
 	}
 	for _, c := range m.channels {
 		r.Channels = append(r.Channels, channelInfo{c.Number, c.Meter})

@@ -15,6 +15,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
+	"github.com/meter2mqtt/meter2mqtt/hass/statistics"
 )
 
 const (
@@ -88,6 +89,10 @@ type meter struct {
 	clockOff  bool
 	roundTrip time.Duration // of the last exchange, of a meter that is asked
 	doubtful  bool          // a total of the last reading was held back
+
+	seen      time.Time         // the last good reading, also before a restart
+	gaps      []statistics.Hole // between readings, to be filled from the meter's own log
+	registers *registers        // for Home Assistant's statistics; nil: they are off
 }
 
 // counts are what the diagnostic topic tells.
@@ -100,6 +105,7 @@ func (m *meter) accept(r *drivers.Reading) {
 	now := r.Received
 	m.counts.good++
 	m.tellNote(r)
+	m.noteAbsence(now)
 	m.pace.saw(now)
 	announce := m.identify(r)
 	if m.take(r) {
@@ -237,6 +243,9 @@ func (m *meter) introduce(now time.Time) {
 // nothing is known is not announced.
 func (m *meter) announce(now time.Time) {
 	m.learned = true
+	if m.registers != nil {
+		clear(m.registers.none) // what is known of a quantity may have changed
+	}
 	if len(m.picture.entries) == 0 {
 		return
 	}
@@ -277,7 +286,7 @@ func (m *meter) publishState(now time.Time) {
 	m.payload = len(b)
 	message := mqttlink.Message{Topic: m.topics.state, Payload: b, Retain: retain}
 	if m.fresh {
-		m.number = m.journal.Add(m.config.Name, m.picture.received, m.datable(b))
+		m.number = m.journal.Add(m.config.Name, m.picture.received, m.forHistory(b))
 	}
 	message.Acked, message.Number = m.acked, m.number
 	m.waiting, m.fresh, m.published = false, false, now

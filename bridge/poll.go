@@ -33,6 +33,7 @@ type asked struct {
 	silent  bool            // it was told that it does not answer
 	locked  bool            // it refused our password: it is not asked again
 	reading drivers.Reading
+	filling filling
 }
 
 // every is the time between two readings.
@@ -59,6 +60,12 @@ func (l *line) poll(ctx context.Context, open drivers.Line) error {
 			return err
 		}
 		l.plan(ctx, a, err)
+		if err != nil {
+			continue
+		}
+		if err := l.fillGap(ctx, a); lineFailed(err) {
+			return err
+		}
 	}
 }
 

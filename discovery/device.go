@@ -244,7 +244,7 @@ func namesOf(quantities []drivers.Quantity, medium string) []string {
 }
 
 func quantity(uniqueID, name string, q drivers.Quantity, e obis.Entry) component {
-	s := hass.Describe(hass.Quantity{Entry: e, Kind: q.Kind, Unit: q.Unit, Zoned: q.Zoned})
+	s := shown(q, e)
 	c := entity(uniqueID, name, s)
 	c.Template = valueTemplate(q.Key)
 	switch q.Kind {
@@ -260,6 +260,14 @@ func quantity(uniqueID, name string, q drivers.Quantity, e obis.Entry) component
 	}
 	return c
 }
+
+func shown(q drivers.Quantity, e obis.Entry) hass.Sensor {
+	return hass.Describe(hass.Quantity{Entry: e, Kind: q.Kind, Unit: q.Unit, Zoned: q.Zoned})
+}
+
+// SensorOf is how a quantity of a meter of that medium is shown, as Devices
+// announces it.
+func SensorOf(q drivers.Quantity, medium string) hass.Sensor { return shown(q, describe(q, medium)) }
 
 func entity(uniqueID, name string, s hass.Sensor) component {
 	c := component{

@@ -29,6 +29,12 @@ type Sensor struct {
 	Options     []string
 }
 
+// HasSum says whether Home Assistant keeps the sum of what the sensor counts, and
+// whether its register may fall.
+func (s Sensor) HasSum() (falls, ok bool) {
+	return s.StateClass == total, s.StateClass == total || s.StateClass == totalIncreasing
+}
+
 const diagnostic = "diagnostic"
 
 // Describe says how Home Assistant shows q, so that it has nothing to complain

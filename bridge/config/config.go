@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -25,6 +27,11 @@ type HomeAssistant struct {
 	Discovery   bool   `koanf:"discovery"`
 	Prefix      string `koanf:"prefix"`
 	StatusTopic string `koanf:"status_topic"` // where Home Assistant says that it is there
+
+	// URL and Token are those of its WebSocket API, for late hours; empty: off, or
+	// in the app what the Supervisor gives.
+	URL   string         `koanf:"url"`
+	Token drivers.Secret `koanf:"token"`
 }
 
 // State says where readings wait that the broker has not taken, and what is
@@ -98,6 +105,24 @@ func (h *HomeAssistant) validate(s *section) {
 	}
 	if err := checkTopic(h.StatusTopic); err != nil {
 		s.fail("status_topic", err)
+	}
+	h.validateAPI(s)
+}
+
+// validateAPI wants both of URL and token, or neither.
+func (h *HomeAssistant) validateAPI(s *section) {
+	const form = `write url = "ws://HOST:8123/api/websocket"; wss:// if it has a certificate`
+	u, err := url.Parse(h.URL)
+	switch {
+	case h.URL == "" && h.Token.IsZero():
+	case h.URL == "":
+		s.wrong("url", "missing beside token", form)
+	case h.Token.IsZero():
+		s.wrong("token", "missing beside url", "make a long-lived access token of an administrator: Profile, Security; set token or token_file")
+	case strings.Contains(h.URL, "@"):
+		s.wrong("url", "it holds a user or a password, which would show in logs", form)
+	case err != nil, u.Scheme != "ws" && u.Scheme != "wss", u.Hostname() == "":
+		s.wrong("url", fmt.Sprintf("%.60q is no WebSocket address", h.URL), form)
 	}
 }
 

@@ -26,6 +26,7 @@ type Meter struct {
 	MaxPower      Power                `koanf:"max_power"`      // what the connection can deliver, for plausibility
 	MaxFlow       Flow                 `koanf:"max_flow"`       // the same for gas and water
 	Exclude       []string             `koanf:"exclude"`        // keys that are not published; * stands for any characters
+	Backfill      bool                 `koanf:"backfill"`       // read what an absence left out from the meter's own log
 	Retain        *bool                `koanf:"retain"`         // the state topic; nil: by the meter's pace
 
 	// Options are the driver's own keys, as its NewConfig made them; they passed

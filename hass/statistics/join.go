@@ -35,6 +35,10 @@ func (h Hole) HasEndOf(start time.Time) bool {
 	return !end.Before(h.From) && !end.After(h.To)
 }
 
+// HasHour says whether the end of any hour lies in the hole: if not, nothing is
+// lost.
+func (h Hole) HasHour() bool { return !h.To.Before(HourOf(h.From).Add(time.Hour)) }
+
 // Register is what must be known of a register to write its rows.
 type Register struct {
 	Digits int // its decimals
