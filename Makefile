@@ -10,13 +10,14 @@
 #   make bench        our benchmarks
 #   make bench-peers  the same telegrams through other people's programs
 #   make bench-whole  the program as a whole beside bare paho, Mosquitto between
+#   make package      archives, .deb and .rpm in dist
 #   make footprint    start-up, memory and CPU of the whole program
 #   make format       mend what format-check complains about
 
 GO        ?= go
 FUZZTIME  ?= 10m
 FUZZSHORT ?= 5s
-PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6
+PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6 darwin/arm64 windows/amd64
 
 # Built from a tarball, without git, these stay empty and the build falls back
 # to what the go command knows.
@@ -117,6 +118,29 @@ footprint:
 .PHONY: bench-whole
 bench-whole:
 	.ci/bench-whole
+
+# What packages hold besides the program: man pages and completions, made from its
+# command line.
+.PHONY: pages
+pages:
+	rm -rf bin/pages
+	SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) $(GO) test -count=1 -run '^TestManPagesAndCompletionsAreMade$$' . -pages $(CURDIR)/bin/pages
+
+RELEASER_VERSION := v2.16.0
+RELEASER         := .cache/bin/goreleaser-$(RELEASER_VERSION)
+SBOM             := .cache/bin/cyclonedx-gomod
+
+$(RELEASER):
+	mkdir -p $(@D)
+	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/goreleaser/goreleaser/v2@$(RELEASER_VERSION)
+	mv $(@D)/goreleaser $@
+
+$(SBOM): packaging/sbom/go.mod
+	cd packaging/sbom && $(GO) build -o $(CURDIR)/$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+
+.PHONY: package
+package: $(RELEASER) $(SBOM)
+	PATH=$(CURDIR)/$(dir $(SBOM)):$$PATH $(RELEASER) release --snapshot --clean
 
 .PHONY: clean
 clean:

@@ -24,6 +24,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/bridge/demo"
+	"github.com/meter2mqtt/meter2mqtt/bridge/service"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/all"
 	"github.com/meter2mqtt/meter2mqtt/drivers/capture"
@@ -177,17 +178,34 @@ changed keep their sessions.`,
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
+			log := newLogger(c.Log)
+			manager, err := service.New()
+			if err != nil {
+				log.Warn().Err(err).Msg("the service manager's watchdog is not served")
+			}
 			b, err := bridge.New(c, bridge.Options{
-				Version: version, Log: newLogger(c.Log), Reload: flags.load, Hangup: hangup,
+				Version: version, Log: log, Reload: flags.load, Hangup: hangup, Beat: beat(manager, log),
 			})
 			if err != nil {
 				return err
 			}
+			defer context.AfterFunc(cmd.Context(), func() { _ = manager.Stopping() })()
 			return b.Run(cmd.Context())
 		}),
 	}
 	flags.register(cmd)
 	return cmd
+}
+
+// beat passes on the gateway's signs of life.
+func beat(manager *service.Notifier, log zerolog.Logger) func(time.Time) {
+	told := false
+	return func(now time.Time) {
+		if err := manager.Beat(now); err != nil && !told {
+			told = true
+			log.Warn().Err(err).Msg("the service manager does not hear us")
+		}
+	}
 }
 
 // newLogger logs to stderr: text on a terminal, else JSON, unless configured.

@@ -33,6 +33,9 @@ type Options struct {
 	// request by MQTT; nil: it cannot be reloaded.
 	Reload func() (config.Config, error)
 	Hangup <-chan os.Signal
+	// Beat is called each second as long as the gateway does its work; nil: nobody
+	// watches. It must not block.
+	Beat func(now time.Time)
 }
 
 // Bridge is a gateway between configured meters and one broker.
@@ -270,6 +273,9 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 		case r := <-b.requests:
 			b.answer(ctx, r)
 		case now := <-tick.C:
+			if b.options.Beat != nil {
+				b.options.Beat(now)
+			}
 			for _, m := range b.everyMeter() {
 				m.tick(now)
 			}

@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gofrs/flock"
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
@@ -16,7 +16,7 @@ import (
 // and says so.
 type state struct {
 	dir  string // "": there is none
-	lock *os.File
+	lock *flock.Flock
 }
 
 // openState takes the configured folder, or the usual one. A folder that cannot
@@ -64,16 +64,15 @@ func (s *state) acquire() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	s.lock = flock.New(filepath.Join(s.dir, "lock"), flock.SetPermissions(0o600))
+	mine, err := s.lock.TryLock()
 	if err != nil {
-		return err
+		return fmt.Errorf("state.dir: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
+	if !mine {
 		return drivers.WithHint(fmt.Errorf("state.dir %s: %w", s.dir, errInUse),
 			"end the other one, or give this one a state.dir of its own")
 	}
-	s.lock = f
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/creack/pty"
@@ -155,7 +154,7 @@ func setRaw(end *os.File) error {
 	var rawErr, blockErr error
 	err = conn.Control(func(fd uintptr) {
 		_, rawErr = term.MakeRaw(int(fd))
-		blockErr = syscall.SetNonblock(int(fd), true)
+		blockErr = setNonblock(fd)
 	})
 	return errors.Join(err, rawErr, blockErr)
 }

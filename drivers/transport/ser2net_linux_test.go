@@ -46,16 +46,6 @@ func ser2net(t *testing.T, device, accepter string) (address string) {
 	return address
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // openSoon opens a port whose server is just starting.
 func openSoon(t *testing.T, text string) (drivers.Line, error) {
 	t.Helper()

@@ -257,3 +257,13 @@ func TestTapTellsWhenOthersCanReachIt(t *testing.T) {
 		t.Errorf("a tap on loopback warns %d times", n)
 	}
 }
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
