@@ -63,7 +63,10 @@ func (m *meter) guarded(values []drivers.Value, r *drivers.Reading) []drivers.Va
 			m.names = m.names[:len(m.names)-1]
 			continue
 		}
-		kept = append(kept, *v)
+		if len(kept) < i {
+			values[len(kept)] = *v
+		}
+		kept = values[:len(kept)+1]
 	}
 	return kept
 }

@@ -25,6 +25,7 @@ type picture struct {
 	received time.Time
 	entries  []entry
 	index    map[string]int // key → entries
+	next     int            // of entries: mostly the one that comes next
 	full     bool           // a key was refused for want of room
 }
 
@@ -39,7 +40,7 @@ type entry struct {
 // renew takes an accepted value. It says whether the quantity is new, or shows
 // more decimals or another unit than before, so that it must be announced.
 func (p *picture) renew(key string, v *drivers.Value, derived bool, now time.Time) (announce bool) {
-	i, known := p.index[key]
+	i, known := p.find(key)
 	if !known {
 		if len(p.entries) >= maxEntries {
 			p.full = true
@@ -52,11 +53,24 @@ func (p *picture) renew(key string, v *drivers.Value, derived bool, now time.Tim
 		p.index[key] = i
 		p.entries = append(p.entries, entry{quantity: quantityOf(key, v, derived)})
 	}
+	p.next = i + 1
 	e := &p.entries[i]
 	announce = !known || e.changed(v, derived)
 	e.value, e.stale = *v, false
 	e.pace.saw(now)
 	return announce
+}
+
+// find is where a key's entry is. Values mostly come in the same order.
+func (p *picture) find(key string) (i int, known bool) {
+	if p.next >= len(p.entries) {
+		p.next = 0
+	}
+	if p.next < len(p.entries) && p.entries[p.next].quantity.Key == key {
+		return p.next, true
+	}
+	i, known = p.index[key]
+	return i, known
 }
 
 // expect makes a quantity known that has not come yet.
@@ -82,14 +96,22 @@ func quantityOf(key string, v *drivers.Value, derived bool) drivers.Quantity {
 // changed keeps the quantity in step with its values: kind and unit as last
 // sent, decimals the most ever sent.
 func (e *entry) changed(v *drivers.Value, derived bool) bool {
-	q := &e.quantity
-	next := quantityOf(q.Key, v, derived)
-	next.Digits = max(q.Digits, next.Digits)
-	if next == *q {
+	if e.shows(v, derived) {
 		return false
 	}
-	*q = next
+	digits := e.quantity.Digits
+	e.quantity = quantityOf(e.quantity.Key, v, derived)
+	e.quantity.Digits = max(digits, e.quantity.Digits)
 	return true
+}
+
+// shows says whether the quantity is what v is one of.
+func (e *entry) shows(v *drivers.Value, derived bool) bool {
+	q := &e.quantity
+	return q.Code == v.Code && q.Kind == v.Kind && q.Unit == v.Unit && q.Name == v.Name &&
+		q.Digits >= v.Number.Decimals() && q.Channel == v.Channel &&
+		q.Zoned == (v.Kind == drivers.Moment && v.Moment.Zoned) &&
+		q.Logged == (v.Flags&drivers.Logged != 0) && q.Derived == derived
 }
 
 // age marks the keys that were not renewed in their time and says whether there

@@ -11,7 +11,20 @@ import (
 // steady stream of telegrams costs no allocation; its memory is bounded.
 type Keyer struct {
 	names map[keyOf]string
-	seen  map[keyOf]int
+	seen  map[keyOf]int // of the reading at hand, once it differs from the last
+
+	// Meters keep their layout: as long as a reading shows the codes of the last
+	// one, in their order, its values have the same names.
+	last    []keyed
+	at      int  // how many of them have come
+	strayed bool // the reading is another one, or goes on where last ends
+}
+
+// keyed is what a value with a code and without a Record was named.
+type keyed struct {
+	code  obis.Code
+	twice bool
+	key   string
 }
 
 // keyOf is what a key is made of.
@@ -28,10 +41,11 @@ const maxKeys = 4096
 
 // Begin starts a reading: which codes it has shown so far is forgotten.
 func (k *Keyer) Begin() {
-	if k.names == nil {
-		k.names, k.seen = map[keyOf]string{}, map[keyOf]int{}
+	if !k.strayed {
+		k.seen = nil // most meters never need it again
 	}
 	clear(k.seen)
+	k.at, k.strayed = 0, false
 }
 
 // Key names the next value of the reading, in wire order: the first value with a
@@ -39,6 +53,37 @@ func (k *Keyer) Begin() {
 // has a Record (M-Bus), else CODE#2, CODE#3. twice says that its code had come
 // before.
 func (k *Keyer) Key(v *Value) (key string, twice bool) {
+	plain := v.Record == nil && !v.Code.IsZero()
+	if !k.strayed {
+		if plain && k.at < len(k.last) && k.last[k.at].code == v.Code {
+			k.at++
+			return k.last[k.at-1].key, k.last[k.at-1].twice
+		}
+		k.stray()
+	}
+	key, twice = k.find(v)
+	if plain && k.at == len(k.last) && k.at < maxKeys {
+		k.last = append(k.last, keyed{v.Code, twice, key})
+		k.at++
+	} else {
+		k.at = -1 // what follows has no fixed place
+	}
+	return key, twice
+}
+
+// stray leaves the way of the last reading: from here on codes are counted.
+func (k *Keyer) stray() {
+	k.strayed, k.last = true, k.last[:k.at]
+	if k.seen == nil {
+		k.seen = map[keyOf]int{}
+	}
+	for i := range k.last {
+		k.seen[keyOf{code: k.last[i].code}]++
+	}
+}
+
+// find names a value by what the reading has shown before.
+func (k *Keyer) find(v *Value) (key string, twice bool) {
 	of := keyOf{code: v.Code}
 	if v.Code.IsZero() {
 		of = nameOf(v)
@@ -56,6 +101,9 @@ func (k *Keyer) Key(v *Value) (key string, twice bool) {
 		return name, twice
 	}
 	name := of.text()
+	if k.names == nil {
+		k.names = map[keyOf]string{}
+	}
 	if len(k.names) < maxKeys {
 		k.names[of] = name
 	}

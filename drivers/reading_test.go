@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -125,6 +126,31 @@ func TestKeysOfASteadyMeterAllocateNothing(t *testing.T) {
 	run()
 	if n := testing.AllocsPerRun(100, run); n != 0 {
 		t.Errorf("%g allocations", n)
+	}
+}
+
+func TestKeysDoNotDependOnEarlierReadings(t *testing.T) {
+	some := []Value{
+		{Code: obis.MustParse("1-0:1.8.0")},
+		{Code: obis.MustParse("1-0:1.8.0"), Record: &Record{Tariff: 1}},
+		{Code: obis.MustParse("1-0:2.8.0")},
+		{Code: obis.MustParse("1-0:3.8.0")},
+		{Name: "volume"},
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	var old Keyer
+	for range 2000 {
+		var fresh Keyer
+		old.Begin()
+		fresh.Begin()
+		for range random.IntN(6) {
+			v := some[random.IntN(len(some))]
+			got, gotTwice := old.Key(&v)
+			want, wantTwice := fresh.Key(&v)
+			if got != want || gotTwice != wantTwice {
+				t.Fatalf("got %s %t, want %s %t", got, gotTwice, want, wantTwice)
+			}
+		}
 	}
 }
 
