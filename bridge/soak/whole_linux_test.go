@@ -34,21 +34,17 @@ func whole(b *testing.B) {
 	}
 }
 
-// BenchmarkLatency takes in turns, so that a noisy machine hits both alike, the
-// time from a telegram's last byte to a subscriber, and that from a bare client's
-// publication of as many bytes.
+// BenchmarkLatency takes in turns, so that a noisy machine hits all alike: the time
+// from a telegram's last byte to a subscriber, the same through a relay that knows
+// only how to read a socket and to publish, and the time from a bare client's
+// publication of as many bytes, which has one hop less.
 func BenchmarkLatency(b *testing.B) {
 	whole(b)
 	const samples = 2000
 	broker := newBroker(b)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer listener.Close()
 	heard := make(chan time.Time, 1)
 	subscriber := connected(b, broker, "subscriber")
-	wait(b, subscriber.SubscribeMultiple(map[string]byte{meterTopic("state"): 1, "bare": 1},
+	wait(b, subscriber.SubscribeMultiple(map[string]byte{meterTopic("state"): 1, "bare": 1, relayTopic: 1},
 		func(paho.Client, paho.Message) {
 			select {
 			case heard <- time.Now():
@@ -56,23 +52,19 @@ func BenchmarkLatency(b *testing.B) {
 			}
 		}))
 	bare := connected(b, broker, "bare")
-	newGateway(b, broker.address(), meterTable("main", listener.Addr().String()))
-	line, err := listener.Accept()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer line.Close()
-	payload := make([]byte, 500)
+	line := called(b, func(address string) { newGateway(b, broker.address(), meterTable("main", address)) })
+	relayed := called(b, func(address string) { newRelay(b, address, broker.address()) })
+	payload := make([]byte, relaySize)
 	n := int64(0)
 	next := telegram(n, time.Now())
-	whole := func() {
+	send := func(line net.Conn) {
 		if _, err := line.Write(next); err != nil {
 			b.Fatal(err)
 		}
 	}
 	// Until what follows an announcement is over, states come by themselves.
 	for range 20 {
-		whole()
+		send(line)
 		n++
 		next = telegram(n, time.Now())
 		pass(100 * time.Millisecond)
@@ -97,15 +89,71 @@ func BenchmarkLatency(b *testing.B) {
 	for range samples {
 		n++
 		next = telegram(n, time.Now())
-		one("whole", whole)
+		one("whole", func() { send(line) })
+		one("relay", func() { send(relayed) })
 		one("bare", func() { bare.Publish("bare", 1, false, payload) })
 	}
-	for _, name := range []string{"bare", "whole"} {
+	for _, name := range []string{"bare", "relay", "whole"} {
 		slices.Sort(took[name])
 		for _, p := range []int{50, 99} {
 			b.ReportMetric(float64(took[name][p*samples/100].Microseconds()), fmt.Sprintf("%s-p%d-µs", name, p))
 		}
 	}
+}
+
+// called starts what dials a meter, and gives the meter's end of the line.
+func called(b *testing.B, start func(address string)) net.Conn {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer listener.Close()
+	start(listener.Addr().String())
+	line, err := listener.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = line.Close() })
+	return line
+}
+
+const (
+	relayTopic = "relay"
+	relaySize  = 500 // about what a state has
+)
+
+func newRelay(b *testing.B, meter, broker string) {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Setenv("SOAK_RELAY", meter+" "+broker)
+	spawn(b, &output{}, self)
+}
+
+// relay is the least program between a meter and a broker: of each telegram it
+// reads the end, and publishes as many bytes as a state has. addresses are the
+// meter's and the broker's.
+func relay(addresses string) error {
+	meter, broker, _ := strings.Cut(addresses, " ")
+	client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + broker).SetClientID("relay"))
+	if t := client.Connect(); !t.WaitTimeout(patience) || t.Error() != nil {
+		return fmt.Errorf("broker %s: %w", broker, t.Error())
+	}
+	line, err := net.Dial("tcp", meter)
+	if err != nil {
+		return err
+	}
+	defer line.Close()
+	payload := make([]byte, relaySize)
+	for lines := bufio.NewScanner(line); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "!") {
+			client.Publish(relayTopic, 1, false, payload)
+		}
+	}
+	return nil
 }
 
 func connected(tb testing.TB, b *broker, id string) paho.Client {

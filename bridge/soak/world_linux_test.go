@@ -17,12 +17,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if list := os.Getenv("SOAK_LISTEN"); list != "" {
-		if err := listenToMany(list); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
+	for variable, child := range map[string]func(string) error{"SOAK_LISTEN": listenToMany, "SOAK_RELAY": relay} {
+		if argument := os.Getenv(variable); argument != "" {
+			if err := child(argument); err != nil {
+				fmt.Println(err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	goleak.VerifyTestMain(m)
 }
