@@ -325,9 +325,9 @@ func (l *Link) session(ctx context.Context, client paho.Client, lost <-chan erro
 			s.giveUp()
 			return fmt.Errorf("connection lost: %w", err)
 		case <-watch.C:
-			if stuck := s.stuck(); stuck > hangTimeout {
+			if err := s.check(); err != nil {
 				s.giveUp()
-				return fmt.Errorf("client hangs since %s: %w", stuck.Round(time.Second), errNoAnswer)
+				return err
 			}
 		}
 	}

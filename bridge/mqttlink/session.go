@@ -17,7 +17,9 @@ type session struct {
 	filled <-chan struct{} // the outbox may have something
 	quit   chan struct{}   // closed when it is given up
 	flight flight
-	busy   atomic.Int64 // since when the client is called, in Unix nanoseconds; 0: it is not
+	// In Unix nanoseconds, for who watches; 0: neither is the case.
+	busy atomic.Int64 // since when the client is called
+	owed atomic.Int64 // since when the broker owes the oldest acknowledgement
 }
 
 // giveUp ends the session: nothing that happens to it counts any more.
@@ -32,48 +34,53 @@ func (s *session) isOver() bool {
 	}
 }
 
-// stuck is how long the call into the client has taken that is under way.
-func (s *session) stuck() time.Duration {
-	since := s.busy.Load()
-	if since == 0 {
+// check says whether the client hangs, or the broker acknowledges nothing.
+func (s *session) check() error {
+	if stuck := since(&s.busy); stuck > hangTimeout {
+		return fmt.Errorf("client hangs since %s: %w", stuck.Round(time.Second), errNoAnswer)
+	}
+	if since(&s.owed) >= ackTimeout {
+		return fmt.Errorf("broker acknowledges nothing: %w", errNoAnswer)
+	}
+	return nil
+}
+
+func since(at *atomic.Int64) time.Duration {
+	start := at.Load()
+	if start == 0 {
 		return 0
 	}
-	return time.Since(time.Unix(0, since))
+	return time.Since(time.Unix(0, start))
 }
 
 func (s *session) run(ctx context.Context) error {
-	timer := time.NewTimer(ackTimeout)
-	defer timer.Stop()
 	for ctx.Err() == nil && !s.isOver() {
 		if err := s.flight.land(); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
+		s.owed.Store(s.flight.oldest())
 		if s.flight.hasRoom() {
 			if m, ok := s.link.outbox.take(s.turn); ok {
 				s.publish(m)
 				continue
 			}
 		}
-		timer.Reset(s.flight.patience())
 		select {
 		case <-ctx.Done():
 		case <-s.quit:
 		case <-s.filled:
 		case <-s.flight.landing():
-		case <-timer.C:
-			if s.flight.overdue() {
-				return fmt.Errorf("broker acknowledges nothing: %w", errNoAnswer)
-			}
 		}
 	}
 	return nil
 }
 
 func (s *session) publish(m Message) {
-	s.busy.Store(time.Now().UnixNano())
+	now := time.Now().UnixNano()
+	s.busy.Store(now)
 	token := s.client.Publish(m.Topic, 1, m.Retain, m.Payload)
 	s.busy.Store(0)
-	s.flight.add(token, m)
+	s.flight.sent = append(s.flight.sent, sent{token, m.Acked, m.Number, now})
 }
 
 // flight is what was sent and is not acknowledged, oldest first.
@@ -83,11 +90,7 @@ type sent struct {
 	token  paho.Token
 	acked  func(uint64)
 	number uint64
-	at     time.Time
-}
-
-func (f *flight) add(t paho.Token, m Message) {
-	f.sent = append(f.sent, sent{t, m.Acked, m.Number, time.Now()})
+	at     int64 // Unix nanoseconds
 }
 
 func (f *flight) hasRoom() bool { return len(f.sent) < maxInFlight }
@@ -128,14 +131,10 @@ func (f *flight) landing() <-chan struct{} {
 	return f.sent[0].token.Done()
 }
 
-// patience is how long the broker may still owe the oldest acknowledgement.
-func (f *flight) patience() time.Duration {
+// oldest is when the oldest was sent, in Unix nanoseconds; 0: there is none.
+func (f *flight) oldest() int64 {
 	if len(f.sent) == 0 {
-		return ackTimeout
+		return 0
 	}
-	return max(time.Until(f.sent[0].at.Add(ackTimeout)), time.Millisecond)
-}
-
-func (f *flight) overdue() bool {
-	return len(f.sent) > 0 && time.Since(f.sent[0].at) >= ackTimeout
+	return f.sent[0].at
 }
