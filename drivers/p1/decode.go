@@ -19,8 +19,7 @@ type Decoder struct {
 	clock  clock
 	zones  drivers.Zones
 
-	slots  []slot   // what stood on each line of the last telegram
-	spare  slot     // for lines beyond maxSlots
+	slots  []*slot  // what stood on each line of the last telegram
 	groups [][]byte // of the line at hand, without brackets
 	joined []byte   // the line at hand, if it was broken
 	texts  texts
@@ -94,7 +93,9 @@ func (d *Decoder) decode(b []byte, r *drivers.Reading) bool {
 		}
 		line, n := d.wholeLine(b)
 		if len(line) > 0 {
-			d.line(s, line, b[:n], r)
+			s := *s
+			d.line(&s, line, b[:n], r)
+			d.keep(lines, s)
 			lines++
 		}
 		b = b[n:]

@@ -2,6 +2,7 @@ package p1
 
 import (
 	"bytes"
+	"sync"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
@@ -31,17 +32,51 @@ type slot struct {
 	tail    [16]byte
 }
 
-// slot is the memory for the n-th line.
-func (d *Decoder) slot(n int) *slot {
-	switch {
-	case n < len(d.slots):
-	case n < maxSlots:
-		d.slots = append(d.slots, slot{})
-	default:
-		d.spare.known, d.spare.quick = false, false
-		return &d.spare
+// maxForms bounds the slots that are shared.
+const maxForms = 4096
+
+// forms are the slots of all decoders. Meters of one make have the same lines, and
+// what ten thousand meters each kept for themselves would be 4 kB a meter.
+var forms = struct {
+	sync.Mutex
+	known map[slot]*slot
+}{known: map[slot]*slot{}}
+
+// shared is the slot that equals s. It must not change.
+func shared(s slot) *slot {
+	forms.Lock()
+	defer forms.Unlock()
+	if known := forms.known[s]; known != nil {
+		return known
 	}
-	return &d.slots[n]
+	if len(forms.known) >= maxForms {
+		clear(forms.known) // whoever invents lines must not lock out the others for ever
+	}
+	fresh := new(slot) // not &s, which would cost the others an allocation too
+	*fresh = s
+	forms.known[s] = fresh
+	return fresh
+}
+
+var unknown slot
+
+// slot is what stood on the n-th line of the last telegram.
+func (d *Decoder) slot(n int) *slot {
+	if n < len(d.slots) {
+		return d.slots[n]
+	}
+	return &unknown
+}
+
+// keep remembers the n-th line.
+func (d *Decoder) keep(n int, s slot) {
+	switch {
+	case n >= maxSlots:
+	case n == len(d.slots):
+		d.slots = append(d.slots, shared(s))
+	case *d.slots[n] != s:
+		d.slots[n] = shared(s)
+	}
 }
 
 // quickly reads a line of the same form as the last one here. 0: it is not.
