@@ -162,14 +162,19 @@ func (e *ears) Feed(p []byte) {
 	}
 }
 
-// Next is what any of the decoders found.
+// Next is what any of the decoders found; ErrIdle if none has begun anything.
 func (e *ears) Next(r *drivers.Reading) error {
+	dry := drivers.ErrIdle
 	for e.at = range e.decoders {
-		if err := e.decoders[e.at].Next(r); !errors.Is(err, drivers.ErrMore) {
+		err := e.decoders[e.at].Next(r)
+		if !errors.Is(err, drivers.ErrMore) {
 			return err
 		}
+		if !errors.Is(err, drivers.ErrIdle) {
+			dry = err
+		}
 	}
-	return drivers.ErrMore
+	return dry
 }
 
 // Gap tells every decoder that the line fell silent.

@@ -56,8 +56,9 @@ type Decoder interface {
 	// Feed takes the next bytes, however the stream is cut: the readings are
 	// the same. p is not kept.
 	Feed(p []byte)
-	// Next fills r and returns nil; or ErrMore: Feed it; or a *FrameError: one
-	// frame was lost, call again. The *FrameError is valid until the next call.
+	// Next fills r and returns nil; or ErrMore: Feed it (ErrIdle, if a Gap would
+	// change nothing); or a *FrameError: one frame was lost, call again. The
+	// *FrameError is valid until the next call.
 	Next(r *Reading) error
 	// Gap says that the line fell silent or the input ended: what is unfinished
 	// is complete now or lost, and Next says which.

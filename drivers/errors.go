@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 )
 
@@ -24,6 +25,10 @@ var (
 	ErrUnsent      = errors.New("not sent to the meter")
 	ErrUnconfirmed = errors.New("sent, and nothing tells what became of it")
 )
+
+// ErrIdle is ErrMore from a decoder that has begun nothing: silence on the line
+// would tell it nothing, so nobody need wait for it.
+var ErrIdle = fmt.Errorf("nothing has begun: %w", ErrMore)
 
 // FrameError is one lost frame: where it broke and, by Unwrap, why. A decoder
 // uses the same one again, so it is valid until its next call; Clone keeps it.

@@ -41,16 +41,13 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 	}()
 	var (
-		buf   = make([]byte, 2048)
-		heard = time.Now()
-		begun = false // bytes came since the last gap
+		buf    = make([]byte, 1024)
+		heard  = time.Now()
+		begun  = false   // bytes came that silence could end
+		quiets time.Time // the deadline, if it stands for Quiet
 	)
 	for {
-		wait := l.Quiet - time.Since(heard)
-		if begun && l.Gap > 0 {
-			wait = l.Gap
-		}
-		if err := l.setDeadline(wait); err != nil {
+		if err := l.setDeadline(begun, heard, &quiets); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -58,14 +55,16 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 		n, err := l.Line.Read(buf)
 		if n > 0 {
-			heard, begun = time.Now(), true
+			heard = time.Now()
 			if l.Bytes != nil {
 				l.Bytes(buf[:n])
 			}
 			l.Decoder.Feed(buf[:n])
-			if err := l.drain(heard); err != nil {
+			idle, err := l.drain(heard)
+			if err != nil {
 				return err
 			}
+			begun = !idle
 		}
 		switch {
 		case err == nil:
@@ -76,28 +75,39 @@ func (l *Listener) Run(ctx context.Context) error {
 		case begun && l.Gap > 0:
 			begun = false
 			l.Decoder.Gap()
-			if err := l.drain(heard); err != nil {
+			if _, err := l.drain(heard); err != nil {
 				return err
 			}
 		case l.Quiet > 0 && time.Since(heard) >= l.Quiet:
 			return fmt.Errorf("%s: no byte for %s: %w", l.Line, l.Quiet, ErrTimeout)
+		default:
+			quiets = time.Time{} // it was set before the last byte came
 		}
 	}
 }
 
-// setDeadline sets how long the next read may take; with no limit at all it
-// clears the deadline.
-func (l *Listener) setDeadline(wait time.Duration) error {
-	if l.Quiet <= 0 && wait <= 0 {
+// setDeadline sets how long the next read may take: Gap, exactly, while something
+// is begun. Else up to Quiet, and the deadline that stands does until it is over:
+// to set it anew for each telegram of a healthy line would cost more than it tells.
+func (l *Listener) setDeadline(begun bool, heard time.Time, quiets *time.Time) error {
+	switch {
+	case begun && l.Gap > 0:
+		*quiets = time.Time{}
+		return l.Line.SetReadDeadline(time.Now().Add(l.Gap))
+	case !quiets.IsZero():
+		return nil
+	case l.Quiet <= 0:
+		*quiets = heard
 		return l.Line.SetReadDeadline(time.Time{})
 	}
-	return l.Line.SetReadDeadline(time.Now().Add(wait))
+	*quiets = heard.Add(l.Quiet)
+	return l.Line.SetReadDeadline(*quiets)
 }
 
 // end lets the decoder finish what the line's last bytes began.
 func (l *Listener) end(heard time.Time, cause error) error {
 	l.Decoder.Gap()
-	if err := l.drain(heard); err != nil {
+	if _, err := l.drain(heard); err != nil {
 		return err
 	}
 	return cause
@@ -107,8 +117,8 @@ func (l *Listener) end(heard time.Time, cause error) error {
 // decoded, and its values take several kilobytes.
 var readings = sync.Pool{New: func() any { return new(Reading) }}
 
-// drain asks the decoder until it is dry.
-func (l *Listener) drain(received time.Time) error {
+// drain asks the decoder until it is dry, and says whether nothing is begun then.
+func (l *Listener) drain(received time.Time) (idle bool, err error) {
 	r, _ := readings.Get().(*Reading)
 	defer readings.Put(r)
 	for {
@@ -116,16 +126,16 @@ func (l *Listener) drain(received time.Time) error {
 		if err == nil {
 			r.Received = received
 			if err := l.Reading(r); err != nil {
-				return err
+				return false, err
 			}
 			continue
 		}
 		if errors.Is(err, ErrMore) {
-			return nil
+			return errors.Is(err, ErrIdle), nil
 		}
 		lost, ok := errors.AsType[*FrameError](err)
 		if !ok {
-			return fmt.Errorf("%s: decoder: %w", l.Line, err)
+			return false, fmt.Errorf("%s: decoder: %w", l.Line, err)
 		}
 		l.Lost(lost)
 	}

@@ -205,6 +205,40 @@ func TestListenerTellsTheDecoderOfAGapOnce(t *testing.T) {
 	})
 }
 
+// idleDecoder is a toyDecoder that says when nothing is begun.
+type idleDecoder struct{ toyDecoder }
+
+func (d *idleDecoder) Next(r *Reading) error {
+	err := d.toyDecoder.Next(r)
+	if errors.Is(err, ErrMore) && d.buf == "" {
+		return ErrIdle
+	}
+	return err
+}
+
+func TestListenerWaitsForNoGapWhereNothingIsBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		d := &idleDecoder{}
+		h := listen(ctx, t, &Listener{Decoder: d, Gap: time.Second, Quiet: time.Minute}, func(c net.Conn) {
+			for range 50 {
+				say(c, "a!")
+				time.Sleep(10 * time.Second)
+			}
+			say(c, "cut")
+			time.Sleep(10 * time.Second)
+			say(c, "b!")
+		})
+		if len(h.readings) != 51 || h.lost != 1 || d.gaps != 1 {
+			t.Errorf("%d readings, %d lost, %d gaps; want 51, 1 and 1", len(h.readings), h.lost, d.gaps)
+		}
+		if !errors.Is(h.err, ErrTimeout) || h.took != 10*51*time.Second+time.Minute {
+			t.Errorf("error %v after %s", h.err, h.took)
+		}
+	})
+}
+
 func TestListenerTakesAQuietLineForDead(t *testing.T) {
 	for name, gap := range map[string]time.Duration{"without a gap": 0, "with a gap": time.Second} {
 		t.Run(name, func(t *testing.T) {

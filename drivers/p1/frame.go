@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/bits"
+	"sync"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
@@ -65,12 +66,13 @@ type framer struct {
 	sealed *unsealer // opens ciphered telegrams
 
 	buf   []byte
-	pos   int   // first byte that is not given up
-	scan  int   // up to here nothing was found from pos on
-	begin bool  // pos is the beginning of a line
-	kind  kind  // what starts at pos
-	gaps  []int // offsets in buf before which the line fell silent
-	murky int   // up to here lies what may be ciphertext, of a telegram that did not open
+	room  *[]byte // where buf came from; nil: the framer has none
+	pos   int     // first byte that is not given up
+	scan  int     // up to here nothing was found from pos on
+	begin bool    // pos is the beginning of a line
+	kind  kind    // what starts at pos
+	gaps  []int   // offsets in buf before which the line fell silent
+	murky int     // up to here lies what may be ciphertext, of a telegram that did not open
 	lost  drivers.FrameError
 
 	crcSeen bool // the meter has shown that it sends a CRC
@@ -81,8 +83,28 @@ func newFramer(mode string, u *unsealer) framer {
 	return framer{mode: mode, sealed: u, begin: true}
 }
 
+// rooms are shared by all framers: one needs room only while a telegram arrives.
+var rooms = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+// rest gives the room away until there is something to keep in it.
+func (f *framer) rest() {
+	if f.room == nil {
+		return
+	}
+	*f.room = f.buf[:0]
+	if cap(f.buf) <= maxTelegram {
+		rooms.Put(f.room)
+	}
+	f.room, f.buf = nil, nil
+	f.pos, f.scan, f.murky = 0, 0, 0
+}
+
 // feed takes the next bytes.
 func (f *framer) feed(p []byte) {
+	if f.room == nil {
+		f.room, _ = rooms.Get().(*[]byte)
+		f.buf = *f.room
+	}
 	if f.pos > 0 {
 		n := copy(f.buf, f.buf[f.pos:])
 		f.buf = f.buf[:n]
@@ -102,20 +124,27 @@ func (f *framer) feed(p []byte) {
 // gap says that the line fell silent behind what was fed.
 func (f *framer) gap() { f.gaps = append(f.gaps, len(f.buf)) }
 
-// next gives the next telegram, or ErrMore, or one *FrameError.
+// next gives the next telegram, or ErrMore or ErrIdle, or one *FrameError.
 func (f *framer) next() (telegram, error) {
 	for {
 		end, closed := f.limit()
 		if f.kind == nothing && !f.hunt(end, closed) {
-			if !closed {
-				return telegram{}, drivers.ErrMore
+			if closed {
+				f.passGap()
+				continue
 			}
-			f.passGap()
-			continue
+			if f.isIdle() {
+				f.rest()
+				return telegram{}, drivers.ErrIdle
+			}
+			return telegram{}, drivers.ErrMore
 		}
 		return f.take(end, closed)
 	}
 }
+
+// isIdle says whether nothing is begun, so that a gap would change nothing.
+func (f *framer) isIdle() bool { return f.pos == len(f.buf) && f.begin && f.murky <= f.pos }
 
 // limit is how far the bytes belong together, and whether a gap ends them there.
 func (f *framer) limit() (end int, closed bool) {
