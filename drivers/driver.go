@@ -36,6 +36,7 @@ type Driver struct {
 
 	NewConfig  func() Config                                               // a pointer to defaults; its koanf tags are the keys
 	NewDecoder func(Config, Zones) (Decoder, error)                        // captured bytes in, readings out; every protocol has one
+	Explain    func(Config, Zones, []byte) ([]Span, error)                 // what each byte of captured telegrams means; pure; nil: cannot
 	Dial       func(context.Context, Line, Config, Zones) (Session, error) // nil: its meters only push
 	Scan       func(context.Context, Line, Config, Search) error           // nil: a line cannot be searched
 	Ways       []string                                                    // how Scan can look: "primary", "secondary"

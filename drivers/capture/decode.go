@@ -132,11 +132,14 @@ func (r *run) recording(in io.Reader) error {
 }
 
 // drain asks the decoder until it is dry.
-func (r *run) drain() error {
+func (r *run) drain() error { return Drain(r.decoder, &r.reading, r.sink) }
+
+// Drain asks a decoder until it is dry. r is filled again and again.
+func Drain(d drivers.Decoder, r *drivers.Reading, to Sink) error {
 	for {
-		err := r.decoder.Next(&r.reading)
+		err := d.Next(r)
 		if err == nil {
-			if err := r.sink.Reading(&r.reading); err != nil {
+			if err := to.Reading(r); err != nil {
 				return err
 			}
 			continue
@@ -148,6 +151,20 @@ func (r *run) drain() error {
 		if !ok {
 			return err
 		}
-		r.sink.Refused(lost)
+		to.Refused(lost)
 	}
 }
+
+// Bytes are all bytes of an input, as a decoder would be fed with them.
+func Bytes(in io.Reader) ([]byte, error) {
+	var all collector
+	err := Decode(in, &all, Sink{})
+	return all, err
+}
+
+// collector is a decoder that finds nothing and keeps what it is fed.
+type collector []byte
+
+func (c *collector) Feed(p []byte)               { *c = append(*c, p...) }
+func (c *collector) Next(*drivers.Reading) error { return drivers.ErrMore }
+func (c *collector) Gap()                        {}

@@ -21,4 +21,5 @@ var Driver = drivers.Driver{
 	NewDecoder: func(c drivers.Config, z drivers.Zones) (drivers.Decoder, error) {
 		return newDecoder(c, z)
 	},
+	Explain: explain,
 }

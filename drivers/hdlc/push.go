@@ -16,6 +16,7 @@ type push struct {
 
 	scratch []byte
 	noted   map[string]bool // shapes of lists that were told about
+	sources map[int]int     // for an explanation: value → element; nil: nobody asks
 
 	// Of the reading under way.
 	tree   *dlms.Tree

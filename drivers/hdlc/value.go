@@ -10,9 +10,12 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
 
-// add appends an empty value and gives its place.
-func (p *push) add() *drivers.Value {
+// add appends an empty value, which is read from element i, and gives its place.
+func (p *push) add(i int) *drivers.Value {
 	n := len(p.r.Values)
+	if p.sources != nil {
+		p.sources[n] = i
+	}
 	if n < cap(p.r.Values) {
 		p.r.Values = p.r.Values[:n+1]
 		p.r.Values[n] = drivers.Value{}
@@ -48,7 +51,7 @@ func (p *push) number(k *known, i int, s scaling) {
 			return
 		}
 	}
-	v := p.add()
+	v := p.add(i)
 	if !p.setNumber(v, i, raw, whole, s.exponent) || s.unknown {
 		p.r.Values = p.r.Values[:len(p.r.Values)-1]
 		return
@@ -79,7 +82,7 @@ func (p *push) scaled(at *position, i int) {
 	if err != nil {
 		return
 	}
-	v := p.add()
+	v := p.add(i)
 	v.Code, v.Number, v.Unit = at.code, n, at.unit
 	v.Name = p.lookup(at.code).entry.Name
 }
@@ -94,7 +97,7 @@ func (p *push) moment(k *known, i int) {
 	if stamp.IsZero() {
 		return
 	}
-	v := p.add()
+	v := p.add(i)
 	v.Code, v.Name, v.Kind, v.Moment = k.code, k.entry.Name, drivers.Moment, stamp
 	if k.code.C() != 1 || k.code.D() != 0 {
 		return
@@ -111,7 +114,7 @@ func (p *push) string(k *known, i int) {
 		return
 	}
 	text := p.textOf(i)
-	v := p.add()
+	v := p.add(i)
 	v.Code, v.Name, v.Kind, v.Text = k.code, k.entry.Name, drivers.Text, text
 	p.identifyText(k, text)
 }
@@ -125,11 +128,11 @@ func (p *push) item(i, n int) {
 		if !ok {
 			return
 		}
-		v := p.add()
+		v := p.add(i)
 		v.Name, v.Number = p.itemName(n), number
 	case (e.Tag.IsString() || e.Tag == dlms.BitString) && e.Len > 0:
 		text := p.textOf(i)
-		v := p.add()
+		v := p.add(i)
 		v.Name, v.Kind, v.Text = p.itemName(n), drivers.Text, text
 	}
 }

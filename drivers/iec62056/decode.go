@@ -36,8 +36,12 @@ type Decoder struct {
 	rank   uint8 // how good the word for Meter.ID is; 0: none yet
 	date   []byte
 	hour   []byte
-	answer int // data sets that are error texts
+	answer int    // data sets that are error texts
+	marks  []mark // for an explanation: the data sets; nil: nobody asks
 }
+
+// mark is where a data set began and ended, and how many values there were then.
+type mark struct{ start, end, values int }
 
 func newDecoder(driver string, c *Config, z drivers.Zones) (*Decoder, error) {
 	if err := c.Validate(); err != nil {
@@ -144,6 +148,7 @@ func (d *Decoder) sets(b []byte, r *drivers.Reading) {
 	d.rank, d.date, d.hour, d.answer = 0, nil, nil, 0
 	d.scheme(b)
 	r.Meter.Medium = d.mediumName()
+	whole := len(b)
 	for n := 0; len(b) > 0; {
 		if b[0] <= ' ' {
 			b = b[1:]
@@ -153,6 +158,9 @@ func (d *Decoder) sets(b []byte, r *drivers.Reading) {
 		size := s.quickly(b, r)
 		if size == 0 {
 			size = d.set(s, b, r)
+		}
+		if d.marks != nil {
+			d.marks = append(d.marks, mark{whole - len(b), whole - len(b) + size, len(r.Values)})
 		}
 		b = b[size:]
 		n++

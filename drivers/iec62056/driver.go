@@ -25,6 +25,7 @@ var Driver = drivers.Driver{
 	Parameters: parameters,
 	NewConfig:  func() drivers.Config { return newConfig() },
 	NewDecoder: maker(iecName),
+	Explain:    explainer(iecName),
 	Dial:       dial(iecName),
 }
 
@@ -40,6 +41,7 @@ var LIS200 = drivers.Driver{
 	Parameters: parameters,
 	NewConfig:  func() drivers.Config { return newLISConfig() },
 	NewDecoder: maker(lisName),
+	Explain:    explainer(lisName),
 	Dial:       dial(lisName),
 }
 

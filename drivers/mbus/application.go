@@ -12,6 +12,23 @@ type application struct {
 	census
 	due     []dueDate // the dates of the reading under way
 	exports uint8     // exportFlow, exportPower: which were seen
+	marks   []mark    // for an explanation: what records has read; nil: nobody asks
+}
+
+// mark is one record: where it begins, where its data does, LVAR left out, and
+// where it ends; and the value it gave, -1 for none.
+type mark struct{ start, data, end, value int }
+
+// note adds a mark, if somebody asks. before is how many values there were.
+func (a *application) note(start, data, end, before int, r *drivers.Reading) {
+	if a.marks == nil {
+		return
+	}
+	m := mark{start, data, end, -1}
+	if len(r.Values) > before {
+		m.value = before
+	}
+	a.marks = append(a.marks, m)
 }
 
 // dueDate is the time of all values of one storage.
@@ -40,19 +57,23 @@ func (a *application) records(r *drivers.Reading, group byte, b []byte) (more bo
 			at++
 			continue
 		case difMaker, difMore:
+			before := len(r.Values)
 			a.maker(r, b[at+1:])
+			a.note(at, at+1, len(b), before, r)
 			return b[at] == difMore, len(b), nil
 		}
 		p, wrong, f := a.of(b[at:])
 		if f != nil {
 			return false, at + wrong, f
 		}
+		start, before := at, len(r.Values)
 		at += len(p.head)
 		from, to, lvar, f := scanData(b[at:], p.field)
 		if f != nil {
 			return false, at + from, f
 		}
 		a.record(r, p, b[at+from:at+to], lvar)
+		a.note(start, at+from, at+to, before, r)
 		at += to
 	}
 	return false, at, nil

@@ -22,6 +22,7 @@ var Driver = drivers.Driver{
 	NewDecoder: func(_ drivers.Config, z drivers.Zones) (drivers.Decoder, error) {
 		return NewDecoder(zoneOf(z)), nil
 	},
+	Explain:    explainWired,
 	Parameters: parameters,
 
 	Dial: dial,

@@ -29,6 +29,7 @@ const (
 type receiver struct {
 	buf    []byte
 	start  int
+	from   int // where what was looked at last began
 	closed int // what lies before it ended with a Gap
 	form   inputForm
 	strict bool // CRCs have been seen: a telegram without is a damaged one
@@ -73,6 +74,7 @@ func (r *receiver) next() ([]byte, drivers.Check, error) {
 		if r.closed > r.start {
 			b, whole = r.buf[r.start:r.closed], true
 		}
+		r.from = r.start
 		if r.form == undecided {
 			if len(b) < enough && !whole {
 				return nil, 0, drivers.ErrMore

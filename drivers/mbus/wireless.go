@@ -27,6 +27,7 @@ var Wireless = drivers.Driver{
 		}
 		return NewWirelessDecoder(options, zoneOf(z))
 	},
+	Explain: explainWireless,
 }
 
 // WirelessConfig are the keys of a [[meter]] table that only wireless meters

@@ -31,7 +31,11 @@ type Decoder struct {
 	day, hour []byte // 1-0:0.9.2 and 0.9.1
 	channels  []channel
 	owners    []uint8 // for each value the index of its channel, from 1 on; 0 or not there: none
+	marks     []mark  // for an explanation: its lines; nil: nobody asks
 }
+
+// mark is where a line of a telegram ended, and how many values there were then.
+type mark struct{ end, values int }
 
 // newDecoder checks the configuration.
 func newDecoder(c drivers.Config, z drivers.Zones) (*Decoder, error) {
@@ -81,24 +85,18 @@ func (d *Decoder) decode(b []byte, r *drivers.Reading) bool {
 	d.channels, d.owners = d.channels[:0], d.owners[:0]
 	ident := bytes.IndexByte(b, '\n') + 1
 	d.identify(bytes.TrimRight(b[:ident], "\r\n"), r)
-	b = bytes.TrimSuffix(b[ident:], bang)
+	b = bytes.TrimSuffix(b, bang)
 
 	lines := 0
-	for len(b) > 0 {
-		s := d.slot(lines)
-		if n := s.quickly(b, r); n > 0 {
-			b = b[n:]
-			lines++
-			continue
-		}
-		line, n := d.wholeLine(b)
-		if len(line) > 0 {
-			s := *s
-			d.line(&s, line, b[:n], r)
-			d.keep(lines, s)
+	for at := ident; at < len(b); {
+		n, read := d.nextLine(lines, b[at:], r)
+		if read {
 			lines++
 		}
-		b = b[n:]
+		at += n
+		if d.marks != nil {
+			d.marks = append(d.marks, mark{at, len(r.Values)})
+		}
 	}
 	if len(d.channels) > 0 {
 		d.resolveChannels(r)
@@ -110,6 +108,23 @@ func (d *Decoder) decode(b []byte, r *drivers.Reading) bool {
 }
 
 var bang = []byte("!")
+
+// nextLine reads the n-th data line, with which b begins, and says how many bytes
+// it took. read: it was not an empty one.
+func (d *Decoder) nextLine(n int, b []byte, r *drivers.Reading) (size int, read bool) {
+	s := d.slot(n)
+	if size := s.quickly(b, r); size > 0 {
+		return size, true
+	}
+	line, size := d.wholeLine(b)
+	if len(line) == 0 {
+		return size, false
+	}
+	own := *s
+	d.line(&own, line, b[:size], r)
+	d.keep(n, own)
+	return size, true
+}
 
 // identify fills r.Meter from the identification line.
 func (d *Decoder) identify(ident []byte, r *drivers.Reading) {

@@ -1,0 +1,221 @@
+package all
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/capture"
+	"github.com/meter2mqtt/meter2mqtt/drivers/hdlc"
+	"github.com/meter2mqtt/meter2mqtt/drivers/iec62056"
+	"github.com/meter2mqtt/meter2mqtt/drivers/mbus"
+	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
+)
+
+// corpora are where captured telegrams of each driver lie, beside the repository.
+var corpora = []struct {
+	driver  drivers.Driver
+	pattern string
+}{
+	{p1.Driver, "p1/*.telegram"},
+	{p1.Driver, "p1/bad/*.telegram"},
+	{hdlc.Driver, "hdlc/*.hex"},
+	{hdlc.Driver, "hdlc/bad/*.hex"},
+	{mbus.Driver, "mbus/*.hex"},
+	{mbus.Driver, "mbus/bad/*.hex"},
+	{mbus.Wireless, "mbus/*.hex"},
+	{mbus.Wireless, "mbus/bad/*.hex"},
+	{iec62056.Driver, "iec62056-21/readouts/*.raw"},
+	{iec62056.Driver, "iec62056-21/profiles/*.raw"},
+	{iec62056.LIS200, "iec62056-21/readouts/*.raw"},
+}
+
+func TestEveryByteOfEveryTelegramIsExplainedOnce(t *testing.T) {
+	for _, c := range corpora {
+		files, err := filepath.Glob(filepath.Join("../../../shared/corpus", c.pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(files) == 0 {
+			if os.Getenv("CI") == "true" {
+				t.Errorf("no corpus at %s", c.pattern)
+			}
+			t.Logf("no corpus at %s", c.pattern)
+		}
+		for _, file := range files {
+			t.Run(c.driver.Name+"/"+filepath.Base(file), func(t *testing.T) { explains(t, c.driver, file) })
+		}
+	}
+}
+
+// explains holds the explanation of a file against what its decoder makes of it.
+func explains(t *testing.T, d drivers.Driver, file string) {
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := capture.Bytes(f)
+	if err != nil {
+		t.Skip(err) // no telegrams
+	}
+	config := configOf(t, d, file)
+	spans, refused := holdAgainst(t, d, config, b)
+	if refused == 0 && len(valuesOf(spans)) > 0 && !strings.HasPrefix(filepath.Base(file), "stream-") {
+		quiet(t, spans)
+	}
+	damage := rand.New(rand.NewPCG(1, uint64(len(b))))
+	for range damaged {
+		holdAgainst(t, d, config, damagedCopy(damage, b))
+	}
+}
+
+// damaged is how many damaged copies of each telegram are explained too.
+const damaged = 8
+
+// damagedCopy is b with a few bytes changed, cut out or put in.
+func damagedCopy(r *rand.Rand, b []byte) []byte {
+	b = bytes.Clone(b)
+	for range 1 + r.IntN(3) {
+		if len(b) < 2 {
+			return b
+		}
+		at := r.IntN(len(b))
+		switch r.IntN(3) {
+		case 0:
+			b[at] ^= 1 << r.IntN(8)
+		case 1:
+			b = slices.Delete(b, at, min(at+1+r.IntN(4), len(b)))
+		default:
+			b = slices.Insert(b, at, byte(r.IntN(256)))
+		}
+	}
+	return b
+}
+
+// holdAgainst explains b and holds that against what a decoder makes of it.
+func holdAgainst(t *testing.T, d drivers.Driver, config drivers.Config, b []byte) (spans []drivers.Span, lost int) {
+	t.Helper()
+	spans, err := d.Explain(config, drivers.Zones{}, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	partitions(t, spans, len(b))
+	decoder, err := d.NewDecoder(config, drivers.Zones{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, refused := decodeAll(t, decoder, b)
+	if diff := cmp.Diff(values, valuesOf(spans)); diff != "" {
+		t.Errorf("%x: decoded (-), explained (+):\n%s", b, diff)
+	}
+	for _, why := range refused {
+		if len(b) > 0 && !slices.ContainsFunc(spans, func(s drivers.Span) bool { return s.Bad && strings.Contains(s.Text, why) }) {
+			t.Errorf("%x: no span tells of %q", b, why)
+		}
+	}
+	return spans, len(refused)
+}
+
+// partitions says that spans follow each other without hole and overlap.
+func partitions(t *testing.T, spans []drivers.Span, size int) {
+	t.Helper()
+	at := 0
+	for _, s := range spans {
+		if s.Offset != at || s.Length < 1 || s.Name == "" {
+			t.Fatalf("span %+v does not go on at byte %d", s, at)
+		}
+		at += s.Length
+	}
+	if at != size {
+		t.Fatalf("explained %d bytes of %d", at, size)
+	}
+}
+
+// quiet says that nothing of a good capture is noise, but a few bytes at its end.
+func quiet(t *testing.T, spans []drivers.Span) {
+	t.Helper()
+	const tail = 4
+	last := spans[len(spans)-1]
+	for _, s := range spans {
+		if s.Name == drivers.Unexplained && s.Offset < last.Offset+last.Length-tail {
+			t.Errorf("%d bytes at %d of a good telegram are not explained", s.Length, s.Offset)
+		}
+	}
+}
+
+// valuesOf are all values of an explanation, sorted.
+func valuesOf(spans []drivers.Span) (all []string) {
+	for _, s := range spans {
+		if s.Value != "" {
+			all = append(all, strings.Split(s.Value, "; ")...)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// decodeAll is what a decoder reads: its values as they are explained, sorted, and
+// why it refused the rest.
+func decodeAll(t *testing.T, d drivers.Decoder, b []byte) (values, refused []string) {
+	t.Helper()
+	d.Feed(b)
+	d.Gap()
+	var r drivers.Reading
+	run := capture.Sink{
+		Reading: func(r *drivers.Reading) error {
+			for i := range r.Values {
+				values = append(values, strings.Split(r.Values[i].String(), "; ")...)
+			}
+			return nil
+		},
+		Refused: func(e *drivers.FrameError) { refused = append(refused, e.Error()) },
+	}
+	if err := capture.Drain(d, &r, run); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(values)
+	return values, refused
+}
+
+// configOf is how a meter of a file is configured: with the keys beside it.
+func configOf(t *testing.T, d drivers.Driver, file string) drivers.Config {
+	t.Helper()
+	c := d.NewConfig()
+	b, err := os.ReadFile(strings.TrimSuffix(file, filepath.Ext(file)) + ".expected.json")
+	if err != nil {
+		return c
+	}
+	var told struct{ Key json.RawMessage }
+	var keys struct{ Encryption, Authentication string }
+	if err := json.Unmarshal(b, &told); err != nil {
+		t.Fatal(err)
+	}
+	_ = json.Unmarshal(told.Key, &keys) // an object here, a text there
+	switch c := c.(type) {
+	case *p1.Config:
+		c.Key = drivers.NewSecret(keys.Encryption)
+		if keys.Authentication != p1.LuxembourgAuthKey {
+			c.AuthKey = drivers.NewSecret(keys.Authentication)
+		}
+		if strings.Contains(file, "sagemcom-gh264-1") {
+			c.Check = "none"
+		}
+	case *hdlc.Config:
+		c.Key, c.AuthKey = drivers.NewSecret(keys.Encryption), drivers.NewSecret(keys.Authentication)
+		c.Stuffing = strings.Contains(file, "stuffing")
+	case *mbus.WirelessConfig:
+		var key string
+		_ = json.Unmarshal(told.Key, &key)
+		c.Key = drivers.NewSecret(key)
+	}
+	return c
+}
