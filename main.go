@@ -287,6 +287,8 @@ func terminalHeight() int {
 func decodeCommand() *cobra.Command {
 	var (
 		driver, zone string
+		format       string
+		explain      bool
 		set          []string
 		keys         keyFlags
 	)
@@ -296,11 +298,16 @@ func decodeCommand() *cobra.Command {
 		Long: `Reads captured telegrams from files or stdin (-): raw bytes, hexadecimal text, or
 a file that record made. Each good telegram gives one JSON object on stdout; each
 refused one a line on stderr. Exits 0 if there was a reading and nothing was
-refused.`,
+refused.
+
+With --explain it says what every byte means instead, bytes that made a telegram
+be refused included: a line a span, or with --format json one object a file.`,
 		Example: `  meter2mqtt decode --driver p1 telegram.txt
   cat /dev/ttyUSB0 | meter2mqtt decode --driver p1
   meter2mqtt decode --driver p1 --key-file key.txt ciphered.bin
-  meter2mqtt decode --driver p1 --timezone Europe/Brussels --set check=none telegram.txt`,
+  meter2mqtt decode --driver p1 --timezone Europe/Brussels --set check=none telegram.txt
+  meter2mqtt decode --driver mbus --explain answer.hex
+  meter2mqtt decode --driver mbus --explain --format json answer.hex`,
 		RunE: working(func(cmd *cobra.Command, args []string) error {
 			d, ok := all.ByName(driver)
 			if !ok {
@@ -321,12 +328,22 @@ refused.`,
 					return usage{fmt.Errorf("timezone %q: want a name as in Europe/Amsterdam", zone)}
 				}
 			}
+			switch {
+			case format != "text" && format != "json":
+				return usage{fmt.Errorf("--format %.20q: want text or json", format)}
+			case explain:
+				return explainFiles(cmd.OutOrStdout(), args, d, options, zones, format == "json")
+			case cmd.Flags().Changed("format"):
+				return usage{errors.New("--format: only with --explain; readings are always JSON")}
+			}
 			return decodeFiles(cmd.OutOrStdout(), args, func() (drivers.Decoder, error) { return d.NewDecoder(options, zones) })
 		}),
 	}
 	cmd.Flags().StringVar(&driver, "driver", "", "one of "+driverNames())
 	cmd.Flags().StringVar(&zone, "timezone", "", "zone of clocks that send no offset, as in Europe/Amsterdam")
 	cmd.Flags().StringArrayVar(&set, "set", nil, "a key of the driver's configuration, KEY=VALUE")
+	cmd.Flags().BoolVar(&explain, "explain", false, "say what every byte means")
+	cmd.Flags().StringVar(&format, "format", "text", "of --explain: text or json")
 	keys.register(cmd)
 	return cmd
 }
@@ -396,7 +413,7 @@ func decodeFiles(out io.Writer, files []string, newDecoder func() (drivers.Decod
 	}
 	switch {
 	case p.readings == 0 && p.refused == 0:
-		return drivers.WithHint(errors.New("no telegram found"), "is it the right --driver?")
+		return errNoTelegram
 	case p.refused > 0:
 		return errTold
 	}

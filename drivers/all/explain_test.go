@@ -58,6 +58,7 @@ func TestEveryByteOfEveryTelegramIsExplainedOnce(t *testing.T) {
 
 // explains holds the explanation of a file against what its decoder makes of it.
 func explains(t *testing.T, d drivers.Driver, file string) {
+	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)

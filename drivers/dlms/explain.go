@@ -3,6 +3,7 @@ package dlms
 import (
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
@@ -43,16 +44,16 @@ var cipheredNames = map[byte]string{
 
 // describe is the security control byte in words.
 func (s Security) describe() string {
-	text := fmt.Sprintf("suite %d", s.Suite())
+	words := []string{fmt.Sprintf("suite %d", s.Suite())}
 	for _, bit := range [...]struct {
 		mask byte
 		word string
 	}{{encrypted, "encrypted"}, {authenticated, "authenticated"}, {broadcast, "broadcast key"}, {compressed, "compressed"}} {
 		if s.Control&bit.mask != 0 {
-			text += ", " + bit.word
+			words = append(words, bit.word)
 		}
 	}
-	return text
+	return strings.Join(words, ", ")
 }
 
 // ExplainBlock marks the parts of a block of a general block transfer and gives
@@ -166,7 +167,7 @@ func (t *Tree) say(i int) string {
 		return n.String()
 	}
 	if d, ok := ParseDateTime(b); ok && (e.Tag == OctetString || e.Tag == DateTimeType) {
-		if _, real := d.Digits(); real {
+		if _, exists := d.Digits(); exists {
 			return d.describe()
 		}
 	}

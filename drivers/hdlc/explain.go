@@ -341,8 +341,13 @@ func (x *explainer) content(l drivers.Layer, r *drivers.Reading, err error) {
 	}
 	spans := x.d.tree.Explain(body)
 	for i := range x.d.tree.Elements {
-		if x.d.push.isCode(i) {
-			x.e.Say(spans[i], "OBIS code "+x.d.push.codeAt(i).String())
+		if x.d.isCode(i) {
+			x.e.Say(spans[i], "OBIS code "+x.d.codeAt(i).String())
+		}
+		if _, ok := x.d.scalerUnit(i); ok {
+			unit, shift, _ := dlms.Unit(x.d.tree.Bytes(i + 2)[0])
+			x.e.Say(spans[i+1], fmt.Sprintf("scaler 10^%d", int8(x.d.tree.Bytes(i + 1)[0])))
+			x.e.Say(spans[i+2], fmt.Sprintf("unit 10^%d %s", -shift, unit))
 		}
 	}
 	for i := range r.Values {

@@ -404,7 +404,7 @@ func markVIB(l drivers.Layer) {
 	case vib[0]&0x7F == vifText:
 		at += 1 + int(vib[1])
 	}
-	l.Mark(0, at, "VIF", m.quantity.text())
+	l.Mark(0, at, "VIF", m.text())
 	if at < len(vib) {
 		l.Mark(at, len(vib), "VIFE", strings.TrimPrefix(strings.ReplaceAll(m.suffix, "_", " "), " "))
 	}

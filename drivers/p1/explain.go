@@ -157,6 +157,7 @@ func (x *explainer) accepted(k kind, l drivers.Layer, t telegram) {
 		text := bytes.Clone(t.text)
 		x.values(l.Cut(0, body).Join(content.Opened(text[body:])), text)
 		return
+	default: // in clear
 	}
 	x.values(l, t.text)
 	if at := len(t.text) - 1; k == ciphered && t.text[at] == '!' {
