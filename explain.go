@@ -150,20 +150,20 @@ func tame(text string) string {
 	}, text)
 }
 
-// shown is how many bytes of a span are shown at most.
-const shown = 8
+// sampled is how many bytes of a span are shown at most.
+const sampled = 8
 
 // sample are the first bytes of a span: text as text, all else in hexadecimal.
 func sample(b []byte) string {
 	rest := ""
-	if len(b) > 3*shown {
-		b, rest = b[:3*shown-1], "…"
+	if len(b) > 3*sampled {
+		b, rest = b[:3*sampled-1], "…"
 	}
 	if !slices.ContainsFunc(b, func(c byte) bool { return c < ' ' || c > '~' }) && len(b) > 2 {
 		return string(b) + rest
 	}
-	if len(b) > shown {
-		b, rest = b[:shown], "…"
+	if len(b) > sampled {
+		b, rest = b[:sampled], "…"
 	}
 	return hex.EncodeToString(b) + rest
 }
