@@ -60,6 +60,8 @@ type Bridge struct {
 	journal *journal.Journal
 	drain   drain
 	lines   lines
+	ledger  ledger
+	answers answers
 	saved   time.Time  // the memory
 	late    *lateHours // nil: Home Assistant's statistics are left alone
 }
@@ -75,6 +77,7 @@ func New(c config.Config, o Options) (*Bridge, error) {
 	}
 	b.link = newLink(c, o, secure)
 	b.devices = &devices{link: b.link}
+	b.answers.link = b.link
 	b.tellSharedKeys(c.Meters)
 	b.late = b.newLateHours()
 	for _, c := range c.Meters {
@@ -90,6 +93,9 @@ func New(c config.Config, o Options) (*Bridge, error) {
 		b.link.Subscribe(c.HomeAssistant.StatusTopic, b.onStatus)
 	}
 	b.link.Subscribe(requestTopic(c.MQTT.Base, "+"), b.onRequest)
+	for _, filter := range commandFilters(c.MQTT.Base) {
+		b.link.Subscribe(filter, b.onCommand)
+	}
 	return b, nil
 }
 
@@ -113,6 +119,7 @@ func (b *Bridge) newMeter(c config.Meter) (*meter, error) {
 	m := &meter{
 		config: c, base: b.config.MQTT.Base, version: b.options.Version, values: b.config.MQTT.Values,
 		topics: topicsOf(b.config.MQTT.Base, c.Name), link: b.link, devices: b.devices,
+		ledger: &b.ledger, answers: &b.answers, shown: map[string]string{},
 		factors: f, guard: plausible.New(limitsOf(c)),
 		log: b.options.Log.With().Str("meter", c.Name).Logger(),
 	}
@@ -121,6 +128,9 @@ func (b *Bridge) newMeter(c config.Meter) (*meter, error) {
 	}
 	if b.late != nil {
 		m.registers = &registers{}
+	}
+	if known := c.Driver.Parameters; known != nil {
+		m.parameters = known(c.Options)
 	}
 	return m, nil
 }
@@ -145,6 +155,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	}
 	b.recall()
 	b.late.recall(b.everyMeter())
+	b.recallCommands()
 	linkCtx, endLink := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLink()
 	var broker errgroup.Group
@@ -240,11 +251,13 @@ func (b *Bridge) onConnect() {
 	b.journal.Back()
 	b.late.brokerIs(true, time.Now())
 	b.introduce(time.Now())
+	b.answers.resend()
 	b.sweep()
 }
 
 func (b *Bridge) onLost() {
 	b.drain.reset()
+	b.answers.lost()
 	b.journal.Away()
 	b.late.brokerIs(false, time.Now())
 }

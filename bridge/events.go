@@ -12,9 +12,11 @@ import (
 
 // The types of an event, as Home Assistant is told them in discovery.
 const (
-	eventExchanged = "exchanged"
-	eventHeldBack  = "held_back"
-	eventClockOff  = "clock_off"
+	eventExchanged   = "exchanged"
+	eventHeldBack    = "held_back"
+	eventClockOff    = "clock_off"
+	eventWriteOK     = "write_ok"
+	eventWriteFailed = "write_failed"
 )
 
 // heldBackEvent is a total that was not published, and why.

@@ -31,7 +31,7 @@ func (b *Bridge) recall() {
 	}
 	for name, m := range known.Meters {
 		if !configured[name] {
-			b.past[name] = retainedOf(topicsOf(b.config.MQTT.Base, name), m.Quantities)
+			b.past[name] = retainedOf(topicsOf(b.config.MQTT.Base, name), m)
 		}
 	}
 	maps.DeleteFunc(b.past, func(name string, _ []string) bool { return configured[name] })
@@ -43,10 +43,13 @@ func (b *Bridge) recall() {
 }
 
 // retainedOf are all topics on which the broker may keep something of a meter.
-func retainedOf(t topics, quantities []quantityInfo) []string {
+func retainedOf(t topics, m meterMemory) []string {
 	all := t.retained()
-	for _, q := range quantities {
+	for _, q := range m.Quantities {
 		all = append(all, t.value+topicLevel(q.Key))
+	}
+	for _, name := range m.Shown {
+		all = append(all, t.parameter+topicLevel(name))
 	}
 	return all
 }
@@ -75,7 +78,7 @@ func (b *Bridge) swept(name string) {
 // saveIfDue saves the memory when something was learned, and now and then for
 // the totals.
 func (b *Bridge) saveIfDue(now time.Time) {
-	due := b.devices.hasChanged()
+	due := b.devices.hasChanged() || b.ledger.isDue()
 	for _, m := range b.everyMeter() {
 		due = m.hasLearned() || due
 	}
@@ -86,6 +89,9 @@ func (b *Bridge) saveIfDue(now time.Time) {
 
 func (b *Bridge) save(now time.Time) {
 	b.saved = now
+	if err := b.ledger.saveIfDue(); err != nil {
+		b.options.Log.Error().Err(err).Msg("which writes were answered cannot be saved")
+	}
 	m := memory{Meters: map[string]meterMemory{}, Past: map[string][]string{}}
 	m.Devices = b.devices.snapshot()
 	for _, meter := range b.everyMeter() {
@@ -188,7 +194,7 @@ func (b *Bridge) exchange(ctx context.Context, old, next, fresh []*meter) {
 			touched[m.lineKey()] = true
 		}
 		if !slices.ContainsFunc(next, func(n *meter) bool { return n.config.Name == m.config.Name }) {
-			gone[m.config.Name] = retainedOf(m.topics, m.memory().Quantities)
+			gone[m.config.Name] = retainedOf(m.topics, m.memory())
 		}
 	}
 	for key := range touched {

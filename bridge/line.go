@@ -27,6 +27,8 @@ type line struct {
 	log     zerolog.Logger
 
 	supervisor transport.Supervisor
+	queue      *queue // of commands
+	favours    int    // how many of them went before a meter that is due
 }
 
 // newLine makes the line of meters that name the same port.
@@ -37,7 +39,9 @@ func newLine(meters []*meter, zones func(*meter) drivers.Zones, observe func(str
 		return l
 	}
 	now := time.Now()
+	l.queue = newQueue()
 	for _, m := range meters {
+		m.setQueue(l.queue)
 		l.asked = append(l.asked, &asked{meter: m, zones: zones(m), turn: now, due: now})
 	}
 	return l

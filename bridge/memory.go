@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -33,6 +34,8 @@ type meterMemory struct {
 	Meter      drivers.Identity           `json:"meter"`
 	Channels   []channelInfo              `json:"channels,omitempty"`
 	Quantities []quantityInfo             `json:"quantities,omitempty"`
+	Parameters []parameterInfo            `json:"parameters,omitempty"`
+	Shown      []string                   `json:"shown,omitempty"` // Parameters whose value the broker may keep
 	Totals     map[string]plausible.Total `json:"totals,omitempty"`
 	Tariffs    tariffSums                 `json:"tariffs"`
 	Seen       time.Time                  `json:"seen,omitzero"`  // the last good reading
@@ -86,6 +89,15 @@ func (m *meter) recall(r meterMemory) {
 			m.picture.expect(q.quantity())
 		}
 	}
+	for _, name := range r.Shown {
+		m.shown[name] = ""
+	}
+	if m.config.Driver.Parameters != nil {
+		return // the configuration at hand tells better
+	}
+	for _, p := range r.Parameters {
+		m.parameters = append(m.parameters, p.parameter())
+	}
 }
 
 // memory is what the meter knows, to be kept over a restart.
@@ -102,6 +114,8 @@ func (m *meter) memory() meterMemory {
 	for _, q := range m.picture.quantities() {
 		r.Quantities = append(r.Quantities, quantityInfoOf(q))
 	}
+	r.Parameters = m.parameterInfos()
+	r.Shown = slices.Sorted(maps.Keys(m.shown))
 	return r
 }
 

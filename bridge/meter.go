@@ -57,6 +57,10 @@ type meter struct {
 	devices *devices
 	acked   func(number uint64) // the journal's, bound once
 
+	ledger   *ledger
+	answers  *answers
+	refusals refusals
+
 	mu        sync.Mutex
 	identity  drivers.Identity
 	channels  []drivers.Channel
@@ -93,6 +97,11 @@ type meter struct {
 	seen      time.Time         // the last good reading, also before a restart
 	gaps      []statistics.Hole // between readings, to be filled from the meter's own log
 	registers *registers        // for Home Assistant's statistics; nil: they are off
+
+	queue       *queue              // of the line, once one was started
+	parameters  []drivers.Parameter // nil: not known yet
+	shown       map[string]string   // by Parameter, what the broker may keep; "": not read since the start
+	toldUnknown bool                // which names of write the meter does not have
 }
 
 // counts are what the diagnostic topic tells.
@@ -187,6 +196,7 @@ func (m *meter) tick(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.losses.tick(now, m.log)
+	m.refusals.tick(now, m.log)
 	if m.up && m.silent(now) {
 		m.setUp(false)
 	}
@@ -237,6 +247,7 @@ func (m *meter) introduce(now time.Time) {
 	m.publishAvailability()
 	m.publishDiagnostic(now)
 	m.publishState(now)
+	m.showParameters()
 }
 
 // announce publishes who the meter is and what it gives. A meter of which
@@ -258,7 +269,7 @@ func (m *meter) announce(now time.Time) {
 		discovery.Topics{Base: m.base, Prefix: m.prefix},
 		discovery.Meter{
 			Name: m.config.Name, Label: m.config.Label, Identity: m.identity,
-			Channels: m.channels, Quantities: quantities, Version: m.version,
+			Channels: m.channels, Quantities: quantities, Parameters: m.allowed(), Version: m.version,
 		}))
 	m.again = now.Add(settle)
 }
@@ -348,6 +359,7 @@ type meterInfo struct {
 	Factor        *drivers.Decimal `json:"factor,omitempty"`
 	VoltageFactor *drivers.Decimal `json:"voltage_factor,omitempty"`
 	Quantities    []quantityInfo   `json:"quantities"`
+	Parameters    []parameterInfo  `json:"parameters,omitempty"`
 }
 
 type channelInfo struct {
@@ -370,6 +382,7 @@ func (m *meter) infoJSON(quantities []drivers.Quantity) []byte {
 	for _, q := range quantities {
 		info.Quantities = append(info.Quantities, quantityInfoOf(q))
 	}
+	info.Parameters = m.parameterInfos()
 	return mustJSON(info)
 }
 

@@ -32,6 +32,12 @@ type asked struct {
 	due     time.Time       // when it is asked: at its turn, or before
 	silent  bool            // it was told that it does not answer
 	locked  bool            // it refused our password: it is not asked again
+
+	barred    bool     // a command's password was refused: no other is carried out
+	described bool     // a session has told its Parameters
+	unread    []string // Parameters whose value is read when there is time
+	errands   int      // how often that was tried in vain
+
 	reading drivers.Reading
 	filling filling
 }
@@ -46,18 +52,25 @@ func (a *asked) every() time.Duration {
 // one turn at most.
 func (l *line) poll(ctx context.Context, open drivers.Line) error {
 	defer l.takeLeave(ctx)
+	l.queue.open()
+	defer l.shutQueue()
 	for {
-		a := l.nextAsked()
-		if a == nil || !sleepUntil(ctx, a.due) {
-			<-ctx.Done()
-			return nil
+		c, a := l.next(ctx)
+		var err error
+		switch {
+		case c != nil:
+			err = l.carryOut(ctx, open, c)
+		case a != nil:
+			err = l.ask(ctx, open, a)
 		}
-		err := l.ask(ctx, open, a)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if lineFailed(err) {
 			return err
+		}
+		if a == nil {
+			continue
 		}
 		l.plan(ctx, a, err)
 		if err != nil {
@@ -97,14 +110,8 @@ func (l *line) ask(ctx context.Context, open drivers.Line, a *asked) error {
 	ctx, cancel := context.WithTimeout(ctx, longestAsk)
 	defer cancel()
 	began := time.Now()
-	if a.session == nil {
-		c := a.meter.config
-		session, err := c.Driver.Dial(ctx, open, c.Options, a.zones)
-		if err != nil {
-			return err
-		}
-		a.session = session
-		a.meter.described(session.Describe())
+	if err := l.dial(ctx, open, a); err != nil {
+		return err
 	}
 	a.reading.Reset()
 	if err := a.session.Read(ctx, nil, &a.reading); err != nil {
@@ -195,8 +202,8 @@ func (l *line) takeLeave(ctx context.Context) {
 }
 
 // described notes what a session promises: quantities are known before their
-// first value.
-func (m *meter) described(id drivers.Identity, quantities []drivers.Quantity, _ []drivers.Parameter) {
+// first value, Parameters from now on.
+func (m *meter) described(id drivers.Identity, quantities []drivers.Quantity, parameters []drivers.Parameter) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.identity = merge(m.identity, id)
@@ -205,6 +212,16 @@ func (m *meter) described(id drivers.Identity, quantities []drivers.Quantity, _ 
 			m.picture.expect(q)
 		}
 	}
+	if m.knowParameters(parameters) {
+		m.announce(time.Now())
+	}
+	m.tellUnknown()
+}
+
+func (m *meter) setQueue(q *queue) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue = q
 }
 
 func (m *meter) setRoundTrip(d time.Duration) {

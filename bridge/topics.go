@@ -2,7 +2,7 @@ package bridge
 
 // topics are the topics of one meter, made once.
 type topics struct {
-	availability, info, state, history, event, diagnostic, value string
+	availability, info, state, history, event, diagnostic, value, parameter, result string
 }
 
 func topicsOf(base, name string) topics {
@@ -15,6 +15,8 @@ func topicsOf(base, name string) topics {
 		event:        t + "event",
 		diagnostic:   t + "diagnostic",
 		value:        t + "value/",
+		parameter:    t + "parameter/",
+		result:       t + "result",
 	}
 }
 

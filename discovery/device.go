@@ -23,7 +23,8 @@ type Meter struct {
 	Identity   drivers.Identity
 	Channels   []drivers.Channel // meters behind this one
 	Quantities []drivers.Quantity
-	Version    string // of this program
+	Parameters []drivers.Parameter // that may be written
+	Version    string              // of this program
 }
 
 // Device is one retained message, QoS 1.
@@ -45,6 +46,7 @@ func Devices(t Topics, m Meter) []Device {
 	main.Device.ViaDevice = bridgeID(t)
 	main.Components[lineKey] = t.line(id, m.Name)
 	main.Components[eventKey] = t.event(id, m.Name)
+	t.addControls(main.Components, id, m.Name, m.Parameters)
 	addQuantities(main.Components, id, m.Identity.Medium, m.of(0))
 	all := []Device{t.message(id, main)}
 	for _, c := range m.channels() {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
 // payload is one message of Home Assistant's device discovery. Home Assistant
@@ -59,6 +61,14 @@ type component struct {
 	Template     string         `json:"value_template,omitempty"`
 	PayloadOn    string         `json:"payload_on,omitempty"`
 	PayloadOff   string         `json:"payload_off,omitempty"`
+
+	// Of controls.
+	CommandTopic string           `json:"command_topic,omitempty"`
+	PayloadPress string           `json:"payload_press,omitempty"`
+	Min          *drivers.Decimal `json:"min,omitempty"`
+	Max          *drivers.Decimal `json:"max,omitempty"`
+	Step         *drivers.Decimal `json:"step,omitempty"`
+	Mode         string           `json:"mode,omitempty"`
 }
 
 // encode writes p with the characters of units as they are.

@@ -67,8 +67,8 @@ func (p Parameter) Validate(v Value) error {
 			return fmt.Errorf("%w: %s is on or off", ErrValue, p.Name)
 		}
 	case Moment:
-		if v.Moment.IsZero() {
-			return fmt.Errorf("%w: %s takes a time", ErrValue, p.Name)
+		if y := v.Moment.Wall.Year(); v.Moment.IsZero() || y < 2000 || y > 2099 {
+			return fmt.Errorf("%w: %s takes a time from 2000 to 2099", ErrValue, p.Name) // meters keep two digits of the year
 		}
 	}
 	return nil

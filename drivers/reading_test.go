@@ -191,7 +191,8 @@ func TestParameterValidate(t *testing.T) {
 		{"long text", text, Value{Kind: Text, Text: "abcd"}, false},
 		{"on", relay, Value{Kind: Bool, Number: NewDecimal(1, 0)}, true},
 		{"neither on nor off", relay, Value{Kind: Bool, Number: NewDecimal(2, 0)}, false},
-		{"a time", clock, Value{Kind: Moment, Moment: Stamp{Wall: time.Unix(1, 0)}}, true},
+		{"a time", clock, Value{Kind: Moment, Moment: Stamp{Wall: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)}}, true},
+		{"a time that two digits cannot tell", clock, Value{Kind: Moment, Moment: Stamp{Wall: time.Unix(1, 0)}}, false},
 		{"no time", clock, Value{Kind: Moment}, false},
 		{"read only", fixed, Value{Kind: Text}, false},
 	} {

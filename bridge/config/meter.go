@@ -6,6 +6,7 @@ import (
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -28,6 +29,7 @@ type Meter struct {
 	Exclude       []string             `koanf:"exclude"`        // keys that are not published; * stands for any characters
 	Backfill      bool                 `koanf:"backfill"`       // read what an absence left out from the meter's own log
 	Retain        *bool                `koanf:"retain"`         // the state topic; nil: by the meter's pace
+	Write         []string             `koanf:"write"`          // Parameters that may be written; none: nothing is
 
 	// Options are the driver's own keys, as its NewConfig made them; they passed
 	// their Validate.
@@ -81,7 +83,9 @@ func (l loader) meter(s *section) Meter {
 	s.refuseUnknown()
 	if err := m.Options.Validate(); err != nil {
 		s.failEach(err)
+		return m
 	}
+	m.validateWrite(s)
 	return m
 }
 
@@ -138,6 +142,34 @@ func (m *Meter) validate(s *section) {
 	}
 	if _, err := m.Factor.Mul(m.VoltageFactor); err != nil {
 		s.wrong("factor", "factor × voltage_factor has too many digits", "write both with the digits that stand on the transformers")
+	}
+}
+
+// parameterForm is the form of a Parameter's name.
+var parameterForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+
+// validateWrite holds the names of write to what the driver says of its meters,
+// as far as it knows that without asking one.
+func (m *Meter) validateWrite(s *section) {
+	if m.Driver.Push() && len(m.Write) > 0 {
+		s.wrong("write", "meters of driver "+m.Driver.Name+" only speak, nothing can be written to them", "leave it out")
+		return
+	}
+	var writable []string
+	if known := m.Driver.Parameters; known != nil {
+		for _, p := range known(m.Options) {
+			if p.Access&(drivers.Writable|drivers.Pressable) != 0 {
+				writable = append(writable, p.Name)
+			}
+		}
+	}
+	for _, name := range m.Write {
+		switch {
+		case !parameterForm.MatchString(name):
+			s.wrong("write", fmt.Sprintf("%.40q cannot be a parameter's name", name), `write names of parameters, as in ["clock"]`)
+		case m.Driver.Parameters != nil && !slices.Contains(writable, name):
+			s.wrong("write", fmt.Sprintf("%.40q is no parameter of this meter that can be written", name), choices(name, writable))
+		}
 	}
 }
 

@@ -164,8 +164,8 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 		"a key in capitals": {
 			sources{toml: withMQTT(`URL = "mqtt://x"`)}, []Mistake{{inFile, 2, "mqtt.URL", "unknown key", "did you mean url?"}},
 		},
-		"a key of a meter that is not there yet": {
-			sources{toml: meterWith(`write = ["clock"]`)}, []Mistake{{inFile, 5, "meter.main.write", "unknown key", "check, driver, every"}},
+		"parameters of a meter that only speaks": {
+			sources{toml: meterWith(`write = ["clock"]`)}, []Mistake{{inFile, 5, "meter.main.write", "only speak", "leave it out"}},
 		},
 		"a key of another driver": {
 			sources{toml: meterWith(`credential = "00"`)}, []Mistake{{inFile, 5, "meter.main.credential", "unknown key", "check, driver"}},
