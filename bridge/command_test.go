@@ -12,11 +12,12 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
-func limited(low, high int64) drivers.Parameter {
+// limited is a number from 0 on; high 0: no limit is known.
+func limited(high int64) drivers.Parameter {
 	return drivers.Parameter{
 		Quantity: drivers.Quantity{Name: "limit", Kind: drivers.Number, Unit: "kW"},
 		Access:   drivers.Readable | drivers.Writable,
-		Min:      drivers.NewDecimal(low, 0), Max: drivers.NewDecimal(high, 0),
+		Max:      drivers.NewDecimal(high, 0),
 	}
 }
 
@@ -92,20 +93,20 @@ func TestAValueIsWhatItsParameterTakes(t *testing.T) {
 		text string
 		want string // as JSON; "": refused
 	}{
-		{limited(0, 10), "5", "5"},
-		{limited(0, 10), " 5.50\n", "5.50"},
-		{limited(0, 10), "10", "10"},
-		{limited(0, 10), "10.001", ""},
-		{limited(0, 10), "-1", ""},
-		{limited(0, 10), "1e1", ""},
-		{limited(0, 10), "NaN", ""},
-		{limited(0, 10), "0x5", ""},
-		{limited(0, 10), "five", ""},
-		{limited(0, 10), "5 kW", ""},
-		{limited(0, 10), "", ""},
-		{limited(0, 10), strings.Repeat("0", 50) + "5", "5"},
-		{limited(0, 0), "123456", "123456"}, // no limit is known
-		{limited(0, 10), strings.Repeat("9", 400), ""},
+		{limited(10), "5", "5"},
+		{limited(10), " 5.50\n", "5.50"},
+		{limited(10), "10", "10"},
+		{limited(10), "10.001", ""},
+		{limited(10), "-1", ""},
+		{limited(10), "1e1", ""},
+		{limited(10), "NaN", ""},
+		{limited(10), "0x5", ""},
+		{limited(10), "five", ""},
+		{limited(10), "5 kW", ""},
+		{limited(10), "", ""},
+		{limited(10), strings.Repeat("0", 50) + "5", "5"},
+		{limited(0), "123456", "123456"}, // no limit is known
+		{limited(10), strings.Repeat("9", 400), ""},
 		{choice, "eco", `"eco"`},
 		{choice, "Eco", ""},
 		{choice, " eco", ""},
@@ -227,7 +228,7 @@ func FuzzCommandPayload(f *testing.F) {
 	choice := named("mode", drivers.Text, drivers.Writable)
 	choice.Options = []string{"eco", "full"}
 	all := []drivers.Parameter{
-		limited(0, 10), choice, named("note", drivers.Text, drivers.Writable), named("relay", drivers.Bool, drivers.Writable),
+		limited(10), choice, named("note", drivers.Text, drivers.Writable), named("relay", drivers.Bool, drivers.Writable),
 		named("clock", drivers.Moment, drivers.Writable), named("reset", drivers.Text, drivers.Pressable),
 	}
 	now := drivers.Stamp{Wall: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC), Zoned: true}

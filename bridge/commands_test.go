@@ -51,7 +51,7 @@ func (m *settable) parameters() []drivers.Parameter {
 	mode.Options = []string{"eco", "full"}
 	pin.Secret = true
 	return []drivers.Parameter{
-		limited(0, 10), mode, pin, named("relay", drivers.Bool, both), named("clock", drivers.Moment, both),
+		limited(10), mode, pin, named("relay", drivers.Bool, both), named("clock", drivers.Moment, both),
 		named("reset", drivers.Text, drivers.Pressable), named("serial", drivers.Text, drivers.Readable),
 	}
 }
@@ -251,7 +251,7 @@ func TestEachRefusalIsToldAndReachesNoMeter(t *testing.T) {
 		"a secret's get":   {"get/pin", "", "secret"},
 		"an unknown's get": {"get/nothing", "", "there are limit, mode"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(*testing.T) {
 			h.broker.Forget()
 			h.wantResult(h.tell(c.topic, c.payload), "false", c.says)
 			if strings.HasPrefix(c.topic, "set/limit") && !strings.Contains(c.topic, "/x") {

@@ -44,6 +44,22 @@ func flagged(code string) drivers.Quantity {
 	return q
 }
 
+func writable(name string, kind drivers.Kind) drivers.Parameter {
+	return drivers.Parameter{Quantity: drivers.Quantity{Name: name, Kind: kind}, Access: drivers.Readable | drivers.Writable, MaxLen: 16}
+}
+
+func ranged(name string, unit obis.Unit, digits int) drivers.Parameter {
+	p := writable(name, drivers.Number)
+	p.Unit, p.Digits, p.Max = unit, digits, drivers.NewDecimal(100, -1)
+	return p
+}
+
+func chosen(name string, options ...string) drivers.Parameter {
+	p := writable(name, drivers.Text)
+	p.Options = options
+	return p
+}
+
 // record is a quantity of an M-Bus meter without a code.
 func record(key, name string, unit obis.Unit, digits int) drivers.Quantity {
 	return drivers.Quantity{Key: key, Name: name, Unit: unit, Digits: digits}
@@ -135,6 +151,16 @@ var meters = map[string]Meter{
 			number("7-0:3.0.0", "m³", 2), number("7-0:3.2.0", "m³", 2), number("7-0:42.0.0", "bar", 3), number("7-0:41.0.0", "°C", 2),
 			number("7-0:52.0.0", "", 4), number("4-0:1.0.0", "", 0), number("0-0:96.6.6", "d", 0), number("0-0:96.12.5", "dBm", 0),
 			number("5-0:1.0.0", "kWh", 0), record("volume", "volume", "m³", 3), number("1-0:81.7.4", "°", 1),
+		},
+	},
+	"optical-with-controls": {
+		Name: "mains", Label: "Mains meter", Version: "0.1.0",
+		Identity:   drivers.Identity{Driver: "iec62056-21", ID: "1", Manufacturer: "SIM", Medium: "electricity"},
+		Quantities: []drivers.Quantity{number("1-0:1.8.0", "kWh", 3), moment("0-0:1.0.0", true)},
+		Parameters: []drivers.Parameter{
+			writable("clock", drivers.Moment), ranged("limit", "kW", 1), writable("offset", drivers.Number),
+			chosen("billing_mode", "day", "it's night"), writable("relay", drivers.Bool), writable("note", drivers.Text),
+			{Quantity: drivers.Quantity{Name: "demand_reset", Kind: drivers.Text}, Access: drivers.Pressable},
 		},
 	},
 	"nothing-known-yet": {Name: "new", Version: "0.1.0"},
@@ -401,6 +427,13 @@ func (v vocabulary) check(t *testing.T, d Device) {
 		}
 		delete(c, "platform") // stands outside the platform's own keys
 		known.hold(t, d.ID+" "+key, c)
+		takes := slices.Contains([]string{"number", "select", "switch", "text", "button"}, platform)
+		if takes != (c["command_topic"] != nil) || takes && c["entity_category"] != "config" {
+			t.Errorf("%s: %v lacks what a control needs, or is none", d.ID, c)
+		}
+		if platform == "number" && (c["min"] == nil || c["max"] == nil || c["step"] == nil) {
+			t.Errorf("%s: %s has no limits: Home Assistant takes 0 to 100", d.ID, key)
+		}
 		if c["unique_id"] == "" || c["state_topic"] == nil && p["state_topic"] == nil {
 			t.Errorf("%s: %v lacks what is required", d.ID, c)
 		}

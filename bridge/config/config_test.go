@@ -51,6 +51,13 @@ var keyedDriver = drivers.Driver{
 // askedDriver does not listen.
 var askedDriver = drivers.Driver{
 	Name: "asked", NewConfig: func() drivers.Config { return &keyed{} },
+	Parameters: func(drivers.Config) []drivers.Parameter {
+		return []drivers.Parameter{
+			{Quantity: drivers.Quantity{Name: "clock", Kind: drivers.Moment}, Access: drivers.Readable | drivers.Writable},
+			{Quantity: drivers.Quantity{Name: "reset"}, Access: drivers.Pressable},
+			{Quantity: drivers.Quantity{Name: "state"}, Access: drivers.Readable},
+		}
+	},
 	Dial: func(context.Context, drivers.Line, drivers.Config, drivers.Zones) (drivers.Session, error) {
 		return nil, errors.ErrUnsupported
 	},

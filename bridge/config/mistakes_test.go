@@ -19,6 +19,11 @@ func meterWith(line string) string {
 	return "[[meter]]\nname = \"main\"\ndriver = \"p1\"\nport = \"tcp://10.0.0.1:2001\"\n" + line + "\n"
 }
 
+// askedWith is a meter with parameters, whose line 5 is the given one.
+func askedWith(line string) string {
+	return strings.Replace(meterWith(line), `"p1"`, `"asked"`, 1)
+}
+
 // namedMeter has its name in line 2.
 func namedMeter(name string) string {
 	return "[[meter]]\nname = \"" + name + "\"\ndriver = \"p1\"\nport = \"tcp://10.0.0.1:2001\"\n"
@@ -166,6 +171,18 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 		},
 		"parameters of a meter that only speaks": {
 			sources{toml: meterWith(`write = ["clock"]`)}, []Mistake{{inFile, 5, "meter.main.write", "only speak", "leave it out"}},
+		},
+		"a parameter that the meter does not have": {
+			sources{toml: askedWith(`write = ["clok"]`)},
+			[]Mistake{{inFile, 5, "meter.main.write", `"clok" is no parameter`, "did you mean clock? There are: clock, reset"}},
+		},
+		"a parameter that can only be read": {
+			sources{toml: askedWith(`write = ["clock", "state"]`)},
+			[]Mistake{{inFile, 5, "meter.main.write", `"state" is no parameter`, "there are: clock, reset"}},
+		},
+		"what cannot be a parameter's name": {
+			sources{toml: askedWith(`write = ["Set Clock"]`)},
+			[]Mistake{{inFile, 5, "meter.main.write", `"Set Clock" cannot be a parameter's name`, `["clock"]`}},
 		},
 		"a key of another driver": {
 			sources{toml: meterWith(`credential = "00"`)}, []Mistake{{inFile, 5, "meter.main.credential", "unknown key", "check, driver"}},
