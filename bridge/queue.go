@@ -9,9 +9,9 @@ import (
 const (
 	// maxWaiting commands may wait for a line; more are refused.
 	maxWaiting = 16
-	// patience is how long a command may wait for its line: what was wanted then
-	// may not be wanted any more.
-	patience = 2 * time.Minute
+	// patience is how long a command may wait for its line, longer than a piece of a
+	// meter's log takes: what was wanted then may not be wanted any more.
+	patience = 3 * time.Minute
 	// commandTime bounds one command on the line, sign-on and reading back
 	// included.
 	commandTime = 5 * time.Minute
