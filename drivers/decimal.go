@@ -76,6 +76,26 @@ func (v *Value) SetScaled(coefficient int64, exponent int) error {
 	return nil
 }
 
+// SetWide makes v.Number ±(hi × 2^64 + lo) × 10^exponent, in its place, as
+// SetScaled does. Number stays as it was, with ErrDigits, if the exponent is beyond
+// ±64 or hi is 2^62 or more, for that has more than MaxDigits digits.
+func (v *Value) SetWide(negative bool, hi, lo uint64, exponent int) error {
+	if exponent > maxExponent || exponent < -maxExponent || hi >= 1<<62 {
+		return ErrDigits
+	}
+	d := &v.Number.d
+	d.Form, d.Negative, d.Exponent = apd.Finite, negative, int32(exponent)
+	if hi == 0 {
+		d.Coeff.SetUint64(lo)
+		return nil
+	}
+	var w [16]byte
+	binary.BigEndian.PutUint64(w[:8], hi)
+	binary.BigEndian.PutUint64(w[8:], lo)
+	d.Coeff.SetBytes(w[:])
+	return nil
+}
+
 // ParseDecimal is the one function that turns digits into a number: an optional
 // sign, digits, at most one decimal point with a digit on at least one side.
 // Leading zeros go, decimals stay. Anything else, also surrounding blanks and

@@ -66,6 +66,13 @@ type Decoder interface {
 	Gap()
 }
 
+// Overhearer is a Decoder of a protocol whose answers do not say what was asked.
+// Captures that have both directions tell it what was sent, in its place between
+// what was received; nobody else does, so it must do without.
+type Overhearer interface {
+	Sent(p []byte)
+}
+
 // Session is a conversation with one meter. The bridge owns schedule, line
 // lock, retries and back-off.
 type Session interface {

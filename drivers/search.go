@@ -35,3 +35,7 @@ type Progress struct {
 // Address is a meter's address on its line, which configurations give as text or
 // as a whole number.
 type Address string
+
+// File is the path of a file that a key names; "" is none. A relative one starts
+// from the folder of the configuration that it stands in.
+type File string

@@ -29,6 +29,7 @@ var converters = map[reflect.Type]converter{
 	reflect.TypeFor[int]():                  to(toWhole),
 	reflect.TypeFor[drivers.Decimal]():      to(toDecimal),
 	reflect.TypeFor[drivers.Address]():      to(toAddress),
+	reflect.TypeFor[drivers.File]():         to(toFile),
 	reflect.TypeFor[*time.Location]():       to(toZone),
 	reflect.TypeFor[zerolog.Level]():        to(toLevel),
 	reflect.TypeFor[Format]():               to(toFormat),
@@ -66,6 +67,12 @@ func toPath(v value) (Path, error) {
 		return Path(path), err
 	}
 	return Path(filepath.Join(filepath.Dir(v.From.File), path)), nil
+}
+
+// toFile is toPath for a driver's own key.
+func toFile(v value) (drivers.File, error) {
+	path, err := toPath(v)
+	return drivers.File(path), err
 }
 
 func toBool(v value) (bool, error) {

@@ -114,13 +114,18 @@ func (r *run) hexText(in io.Reader) error {
 	return nil
 }
 
-// recording feeds what the gateway received.
+// recording feeds what the gateway received, and tells a decoder that asks for it
+// what was sent.
 func (r *run) recording(in io.Reader) error {
+	overhearer, overhears := r.decoder.(drivers.Overhearer)
 	for entry, err := range transport.ReadRecording(in) {
 		if err != nil {
 			return err
 		}
 		if entry.Dir != transport.Received {
+			if overhears {
+				overhearer.Sent(entry.Data)
+			}
 			continue
 		}
 		r.decoder.Feed(entry.Data)
