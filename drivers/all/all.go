@@ -4,6 +4,7 @@ package all
 
 import (
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/corus"
 	"github.com/meter2mqtt/meter2mqtt/drivers/hdlc"
 	"github.com/meter2mqtt/meter2mqtt/drivers/iec62056"
 	"github.com/meter2mqtt/meter2mqtt/drivers/mbus"
@@ -17,6 +18,7 @@ var Drivers = []drivers.Driver{
 	mbus.Driver,
 	iec62056.Driver,
 	iec62056.LIS200,
+	corus.Driver,
 }
 
 // ByName is the driver with that name, as configured: "p1".

@@ -203,7 +203,10 @@ func (d *Decoder) dry() error {
 		d.transfer.active = false
 		return d.lose("database", drivers.ErrShort, 0, "")
 	}
-	return drivers.ErrMore
+	if d.transfer.active {
+		return drivers.ErrMore
+	}
+	return drivers.ErrIdle
 }
 
 // skip passes over what is no answer. If something was asked, a NAK is the answer.

@@ -288,6 +288,9 @@ func (s *session) repeated(ctx context.Context, command []byte) ([]byte, error) 
 			return nil, fmt.Errorf("%s: no repeat of a damaged answer (%w): %w", s.line, lost, err)
 		}
 	}
+	if lost, isLost := errors.AsType[*drivers.FrameError](err); isLost {
+		return nil, fmt.Errorf("%s: damaged, also when repeated %d times: %w", s.line, tries, lost)
+	}
 	return body, err
 }
 

@@ -521,9 +521,10 @@ func TestWhatDoesNotFitIsNotSent(t *testing.T) {
 func TestANAKIsARefusal(t *testing.T) {
 	named := drivers.Parameter{Quantity: drivers.Quantity{Name: "p20"}}
 	t.Run("to a read", func(t *testing.T) {
-		f := startPeer(t, "--inject", "nak-read:2")
-		s := dialed(t, f.port, f.configured(t, nil))
-		if _, err := s.(drivers.Commander).Get(t.Context(), named); !errors.Is(err, drivers.ErrRefused) && !errors.Is(err, drivers.ErrValue) {
+		f := startPeer(t)
+		s := dialed(t, f.port, f.configured(t, withAbsent))
+		absent := drivers.Parameter{Quantity: drivers.Quantity{Name: "absent"}}
+		if _, err := s.(drivers.Commander).Get(t.Context(), absent); !errors.Is(err, drivers.ErrRefused) {
 			t.Error(err)
 		}
 	})
