@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -28,7 +27,6 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/all"
 	"github.com/meter2mqtt/meter2mqtt/drivers/capture"
-	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
@@ -140,7 +138,7 @@ With a meter, write config.toml (config.example.toml explains every key), then:
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), readCommand(), simulateCommand(),
+	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), readCommand(), writeCommand(), simulateCommand(),
 		recordCommand(), portsCommand(), versionCommand())
 	return root
 }
@@ -464,34 +462,86 @@ func readCommand() *cobra.Command {
 		limit time.Duration
 	)
 	cmd := &cobra.Command{
-		Use:   "read -c config.toml METER [CODE...]",
+		Use:   "read -c config.toml METER [CODE or PARAMETER...]",
 		Short: "Read one meter once, without a broker",
 		Long: `Reads one meter of the configuration and prints its readings as decode does. With
-OBIS codes it exits 1 if one of them did not come.`,
+OBIS codes or names of parameters it exits 1 if one of them did not come.
+Parameters alone are read without a readout.`,
 		Example: `  meter2mqtt read -c config.toml main
-  meter2mqtt read -c config.toml main 1-0:1.8.0 1-0:1.7.0`,
+  meter2mqtt read -c config.toml main 1-0:1.8.0 1-0:1.7.0
+  meter2mqtt read -c config.toml heat clock address`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: working(func(cmd *cobra.Command, args []string) error {
 			c, err := flags.load()
 			if err != nil {
 				return err
 			}
-			i := slices.IndexFunc(c.Meters, func(m config.Meter) bool { return m.Name == args[0] })
-			if i < 0 {
-				return usage{fmt.Errorf("no meter is called %.40q in %s", args[0], flags.file)}
+			m, err := meterNamed(c, args[0])
+			if err != nil {
+				return err
 			}
-			var want []obis.Code
-			for _, text := range args[1:] {
-				code, err := obis.Parse(text)
-				if err != nil {
-					return usage{err}
-				}
-				want = append(want, code)
+			want, err := bridge.ParseWanted(m, args[1:])
+			if err != nil {
+				return usage{err}
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 			defer cancel()
 			p := printer{out: bufio.NewWriter(cmd.OutOrStdout())}
-			return bridge.Once(ctx, c.Meters[i], want, p.print)
+			return bridge.Once(ctx, m, want, p.print)
+		}),
+	}
+	flags.register(cmd)
+	cmd.Flags().DurationVar(&limit, "timeout", time.Minute, "give up after this long")
+	return cmd
+}
+
+func meterNamed(c config.Config, name string) (config.Meter, error) {
+	var names []string
+	for _, m := range c.Meters {
+		if m.Name == name {
+			return m, nil
+		}
+		names = append(names, m.Name)
+	}
+	return config.Meter{}, usage{fmt.Errorf("no meter is called %.40q: there are %s", name, strings.Join(names, ", "))}
+}
+
+func writeCommand() *cobra.Command {
+	var (
+		flags configFlags
+		limit time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "write -c config.toml METER PARAMETER VALUE",
+		Short: "Write one parameter of a meter once, without a broker",
+		Long: `Writes a parameter that the meter's write = [...] in the configuration names, reads
+it back and prints the result: "ok" is true, false, or null where nobody can
+know what became of it. Nothing is sent twice. Exits 1 unless it is true.
+
+VALUE is a number, a text, true or false, a time as in 2026-01-31T23:59:00+01:00
+or the word now; an action takes the word press. A value that begins with a dash
+stands behind --.`,
+		Example: `  meter2mqtt write -c config.toml heat clock now
+  meter2mqtt write -c config.toml heat address 5
+  meter2mqtt write -c config.toml main limit 3.5
+  meter2mqtt write -c config.toml main offset -- -2`,
+		Args: cobra.ExactArgs(3),
+		RunE: working(func(cmd *cobra.Command, args []string) error {
+			c, err := flags.load()
+			if err != nil {
+				return err
+			}
+			m, err := meterNamed(c, args[0])
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
+			defer cancel()
+			result, failure := bridge.WriteOnce(ctx, m, args[1], args[2], newLogger(c.Log))
+			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(result); err != nil {
+				return errors.Join(failure, err)
+			}
+			return failure
 		}),
 	}
 	flags.register(cmd)

@@ -159,14 +159,17 @@ func (a argument) value(p drivers.Parameter, now drivers.Stamp) (drivers.Value, 
 // pressed is what a command to an action says.
 const pressed = "press"
 
-// press is an action, whatever kind its driver gives it: there is one thing that
-// can be said to it, and clearing a retained message, which comes as an empty one,
-// is not it.
+// press is an action. Besides its one word it takes a text where its driver says
+// how long that may be. Clearing a retained message, which comes as an empty one, is
+// neither.
 func (a argument) press(v *drivers.Value, p drivers.Parameter, now drivers.Stamp) error {
-	if !strings.EqualFold(strings.TrimSpace(a.text), pressed) {
-		return errors.New("it is an action: write " + pressed)
-	}
+	isPressed := strings.EqualFold(strings.TrimSpace(a.text), pressed)
 	switch {
+	case !isPressed && p.Kind == drivers.Text && p.MaxLen > 0 && a.text != "":
+		v.Text = a.text
+		return checkText(a.text)
+	case !isPressed:
+		return errors.New("it is an action: write " + pressed)
 	case p.Kind == drivers.Moment:
 		v.Moment = now
 	case p.Kind == drivers.Text && len(p.Options) > 0:

@@ -86,6 +86,8 @@ func TestAValueIsWhatItsParameterTakes(t *testing.T) {
 	short := named("note", drivers.Text, drivers.Writable)
 	short.MaxLen = 4
 	action := named("reset", drivers.Text, drivers.Pressable)
+	selecting := action
+	selecting.MaxLen = 4
 	moment := named("clock", drivers.Moment, drivers.Writable)
 	onOff := named("relay", drivers.Bool, drivers.Writable)
 	for _, c := range []struct {
@@ -121,6 +123,10 @@ func TestAValueIsWhatItsParameterTakes(t *testing.T) {
 		{action, "press", `""`},
 		{action, "E2", ""},
 		{action, "", ""},
+		{selecting, "press", `""`},
+		{selecting, "0A", `"0A"`},
+		{selecting, "0A0A0", ""},
+		{selecting, "", ""},
 		{moment, "now", `"2026-01-31T12:00:00Z"`},
 		{moment, "2026-02-01T00:00:00+01:00", `"2026-02-01T00:00:00+01:00"`},
 		{moment, "2026-02-01T00:00:00", `"2026-02-01T00:00:00"`},
