@@ -44,7 +44,7 @@ func TestSteadyStreamAllocatesNothing(t *testing.T) {
 			once := func() {
 				d.Feed(b)
 				var err error
-				d.frames.sealed.counter = dlms.Counter{} // so that a telegram may come again
+				d.frames.unsealer().counter = dlms.Counter{} // so that a telegram may come again
 				for !errors.Is(err, drivers.ErrMore) {
 					err = d.Next(&r)
 				}

@@ -105,7 +105,7 @@ func (f *framer) takeCiphered(end int, closed bool) (telegram, error) {
 	if after > end {
 		return f.unfinished(end, closed)
 	}
-	t, err := f.sealed.open(f.buf[f.pos:after], head+counterEnd)
+	t, err := f.unsealer().open(f.buf[f.pos:after], head+counterEnd)
 	return f.opened(t, err, after)
 }
 
@@ -118,16 +118,16 @@ func (f *framer) takeHeaded(body, end int, closed bool) (telegram, error) {
 		return f.unfinished(end, closed)
 	}
 	if b[bang] != '!' {
-		return f.opened(telegram{}, f.sealed.lose("end line", bang, errNoBang), f.pos+bang)
+		return f.opened(telegram{}, f.unsealer().lose("end line", bang, errNoBang), f.pos+bang)
 	}
 	crc, n, v := endLine(b[bang+1:])
 	switch {
 	case v == wait && !closed:
 		return telegram{}, drivers.ErrMore
 	case v == no:
-		return f.opened(telegram{}, f.sealed.lose("CRC", bang+1, errNoDigits), f.pos+bang)
+		return f.opened(telegram{}, f.unsealer().lose("CRC", bang+1, errNoDigits), f.pos+bang)
 	}
-	t, err := f.sealed.openHeaded(b[:bang+1], body, endMark{crc: crc, there: n > 0})
+	t, err := f.unsealer().openHeaded(b[:bang+1], body, endMark{crc: crc, there: n > 0})
 	return f.opened(t, err, f.pos+bang+1+n)
 }
 
@@ -137,7 +137,7 @@ func (f *framer) unfinished(end int, closed bool) (telegram, error) {
 		return telegram{}, drivers.ErrMore
 	}
 	n := end - f.pos
-	return f.opened(telegram{}, f.sealed.lose("ciphered telegram", n, errCut), end)
+	return f.opened(telegram{}, f.unsealer().lose("ciphered telegram", n, errCut), end)
 }
 
 // opened goes on behind what was opened, or would have been with a key, or for the
@@ -146,7 +146,7 @@ func (f *framer) unfinished(end int, closed bool) (telegram, error) {
 // nothing but a whole identification begins a plain telegram.
 func (f *framer) opened(t telegram, err error, after int) (telegram, error) {
 	switch {
-	case err == nil, f.sealed.whole:
+	case err == nil, f.unsealer().whole:
 		f.moveTo(after)
 		f.begin = true
 	default:

@@ -50,7 +50,10 @@ func newDecoder(c drivers.Config, z drivers.Zones) (*Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Decoder{frames: newFramer(cfg.Check, sealed), clock: newClock(z), zones: z}, nil
+	if cfg.Key.IsZero() {
+		sealed = nil // most such meters send nothing ciphered: it is made when one does
+	}
+	return &Decoder{frames: newFramer(cfg, sealed), clock: newClock(z), zones: z}, nil
 }
 
 // Feed takes the next bytes of the line. What was not asked for with Next stays

@@ -62,8 +62,9 @@ const (
 // framer finds telegrams in a stream, however it is cut. What it finds depends on
 // the bytes and the gaps alone, never on how they were fed.
 type framer struct {
-	mode   string    // Config.Check
-	sealed *unsealer // opens ciphered telegrams
+	mode   string // Config.Check
+	config *Config
+	sealed *unsealer // opens ciphered telegrams; nil: none has come
 
 	buf   []byte
 	room  *[]byte // where buf came from; nil: the framer has none
@@ -79,8 +80,15 @@ type framer struct {
 	endSeen bool // and that it sends an end line
 }
 
-func newFramer(mode string, u *unsealer) framer {
-	return framer{mode: mode, sealed: u, begin: true}
+func newFramer(c *Config, u *unsealer) framer {
+	return framer{mode: c.Check, config: c, sealed: u, begin: true}
+}
+
+func (f *framer) unsealer() *unsealer {
+	if f.sealed == nil {
+		f.sealed, _ = newUnsealer(f.config) // newDecoder saw that it can be made
+	}
+	return f.sealed
 }
 
 // rooms are shared by all framers: one needs room only while a telegram arrives.

@@ -3,46 +3,50 @@ package p1
 import "github.com/meter2mqtt/meter2mqtt/drivers/wire"
 
 // texts keeps the strings of earlier telegrams, so that the same text is not made
-// twice. It holds no more than maxTexts of each kind.
-type texts struct{ asSent, decoded map[string]string }
+// twice. It holds no more than maxTexts of each kind. A telegram has a dozen, so
+// looking through them is as fast as a map, and takes less room.
+type texts struct {
+	asSent  []string
+	decoded []octetText
+}
 
-const maxTexts = 256
+// octetText is a text that was sent as pairs of hexadecimal digits.
+type octetText struct{ sent, text string }
+
+const maxTexts = 64
 
 // plain is b as a string.
 func (t *texts) plain(b []byte) string {
-	if s, ok := t.asSent[string(b)]; ok {
-		return s
+	for _, s := range t.asSent {
+		if s == string(b) {
+			return s
+		}
+	}
+	if len(t.asSent) >= maxTexts {
+		t.asSent = t.asSent[:0] // a text that changes all the time must not lock out the others for ever
 	}
 	s := string(b)
-	t.asSent = kept(t.asSent, s, s)
+	t.asSent = append(t.asSent, s)
 	return s
 }
 
 // octets is what pairs of hexadecimal digits stand for, if all are printable
 // ASCII; else b as it is.
 func (t *texts) octets(b []byte) string {
-	if s, ok := t.decoded[string(b)]; ok {
-		return s
+	for i := range t.decoded {
+		if t.decoded[i].sent == string(b) {
+			return t.decoded[i].text
+		}
 	}
-	s := string(b)
+	if len(t.decoded) >= maxTexts {
+		t.decoded = t.decoded[:0]
+	}
+	known := octetText{sent: string(b), text: string(b)}
 	if octets, ok := wire.AppendHex(nil, b); ok && printable(octets) {
-		s = string(octets)
+		known.text = string(octets)
 	}
-	t.decoded = kept(t.decoded, string(b), s)
-	return s
-}
-
-// kept adds to m, which starts anew when it is full: a text that changes all the
-// time must not lock out the others for ever.
-func kept(m map[string]string, key, s string) map[string]string {
-	if m == nil {
-		m = map[string]string{}
-	}
-	if len(m) >= maxTexts {
-		clear(m)
-	}
-	m[key] = s
-	return m
+	t.decoded = append(t.decoded, known)
+	return known.text
 }
 
 func printable(b []byte) bool {
