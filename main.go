@@ -173,6 +173,7 @@ changed keep their sessions.`,
 			if err != nil {
 				return err
 			}
+			bridge.Frugal()
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ import (
 // the broker's acknowledgement, through everything that lies between but the
 // line. Each is waited for: a state that waits would give way to a newer one.
 func BenchmarkTelegram(b *testing.B) {
+	frugal(b)
 	address := benchBroker(b)
 	g := benchGateway(b, address)
 	decode := benchDecoder(b)
@@ -62,6 +65,23 @@ func BenchmarkBarePaho(b *testing.B) {
 		for range n {
 			<-client.Publish("bench/state", 1, false, payload).Done()
 		}
+	})
+}
+
+// BenchmarkBarePahoFrugal is the same with the runtime set up as for the gateway.
+func BenchmarkBarePahoFrugal(b *testing.B) {
+	frugal(b)
+	BenchmarkBarePaho(b)
+}
+
+// frugal is Frugal until the benchmark ends.
+func frugal(b *testing.B) {
+	b.Helper()
+	processors, percent := runtime.GOMAXPROCS(0), debug.SetGCPercent(100)
+	Frugal()
+	b.Cleanup(func() {
+		runtime.GOMAXPROCS(processors)
+		debug.SetGCPercent(percent)
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/meter2mqtt/meter2mqtt/bridge"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
@@ -301,6 +302,7 @@ func missing(o *output, s string) string {
 
 // listenToMany is the process of BenchmarkManyDecoded. It ends when all lines do.
 func listenToMany(list string) error {
+	bridge.Frugal()
 	f, err := os.Open(list)
 	if err != nil {
 		return err
