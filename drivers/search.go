@@ -10,6 +10,10 @@ type Search struct {
 
 	Found    func(Found) error // its error ends the search
 	Progress func(Progress)    // before each step; may be nil
+
+	// Yield is called between steps, when the line is at its own speed and free for
+	// others. Its error ends the search. nil: nobody waits for the line.
+	Yield func() error
 }
 
 // Found is a meter that a search has found, or a place where something answers

@@ -30,6 +30,15 @@ func (a Address) String() string {
 	return string(appendHex(nil, []byte{a[3], a[2], a[1], a[0], a[4], a[5], a[6], a[7]}))
 }
 
+// MarshalText writes what String gives.
+func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what ParseAddress takes.
+func (a *Address) UnmarshalText(text []byte) (err error) {
+	*a, err = ParseAddress(string(text))
+	return err
+}
+
 func (a Address) append(b []byte) []byte { return append(b, a[:]...) }
 
 // fits says whether the address of a meter is one that a stands for.

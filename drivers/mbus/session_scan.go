@@ -28,15 +28,13 @@ type search struct {
 	to     drivers.Search
 	place
 
-	path     string // of the resumed search, until it is reached again; "": reached
-	share    [2]int // which part of all is under way, of how many
-	probes   int
-	count    int
-	babbles  bool                 // the line says something when nobody is asked
-	known    map[Address][]string // meters, each with the fabrication numbers that it was told with
-	makers   []uint16             // of the meters so far
-	suspects []string             // prefixes that somebody answered to
-	streak   int                  // selections in a row that several seemed to answer
+	path    string // of the resumed search, until it is reached again; "": reached
+	share   [2]int // which part of all is under way, of how many
+	probes  int
+	count   int
+	babbles bool     // the line says something when nobody is asked
+	makers  []uint16 // of the meters so far
+	streak  int      // selections in a row that several seemed to answer
 }
 
 // place is where a search is: what another day needs to go on.
@@ -46,6 +44,11 @@ type place struct {
 	Restless bool     `json:"restless,omitempty"` // the line has shown noise, a loss or a retry
 	Silent   []string `json:"silent,omitempty"`   // where nobody answered while the line was not known to be restless
 	Again    bool     `json:"again,omitempty"`    // Silent is being asked once more
+	Suspects []string `json:"suspects,omitempty"` // prefixes that several answered to
+
+	// Known are the meters so far, each with the fabrication numbers that it was told
+	// with.
+	Known map[Address][]string `json:"known,omitempty"`
 }
 
 // scan looks for meters. Options of the configuration that say how to talk (wake,
@@ -55,12 +58,18 @@ func scan(ctx context.Context, line drivers.Line, c drivers.Config, to drivers.S
 	if !ok {
 		return fmt.Errorf("configuration of another driver: %T", c)
 	}
-	s := &search{config: config, to: to, known: map[Address][]string{}}
+	s := &search{config: config, to: to}
 	if to.Resume != "" {
 		if err := json.Unmarshal([]byte(to.Resume), &s.place); err != nil {
 			return fmt.Errorf("the state to resume a search from: %w", err)
 		}
 		s.path = s.Next
+	}
+	if s.Known == nil {
+		s.Known = map[Address][]string{}
+	}
+	for meter := range s.Known {
+		s.remember(meter)
 	}
 	wanted := to.Ways
 	if len(wanted) == 0 {
@@ -74,7 +83,7 @@ func scan(ctx context.Context, line drivers.Line, c drivers.Config, to drivers.S
 	for part := s.Part; part < parts; part++ {
 		s.share = [2]int{part, parts}
 		if part != s.Part {
-			s.place = place{Part: part}
+			s.place = place{Part: part, Known: s.Known}
 		}
 		if err := s.part(ctx, line, wanted[part%len(wanted)], bauds[part/len(wanted)]); err != nil {
 			return err
@@ -108,7 +117,7 @@ func (s *search) part(ctx context.Context, line drivers.Line, way string, baud i
 func (s *search) step(next, at string, done float64) error {
 	s.Next = next
 	if s.to.Progress == nil {
-		return nil
+		return s.yield()
 	}
 	state, err := json.Marshal(s.place)
 	if err != nil {
@@ -120,7 +129,23 @@ func (s *search) step(next, at string, done float64) error {
 		At:    at + " at " + strconv.Itoa(s.bus.baud) + " baud",
 		State: string(state),
 	})
-	return nil
+	return s.yield()
+}
+
+// yield lets others use the line, at its own speed.
+func (s *search) yield() error {
+	if s.to.Yield == nil {
+		return nil
+	}
+	_, ports := portOf(s.bus.line)
+	away := s.bus.speed
+	if err := s.bus.turnTo(cmp.Or(ports, usualBaud)); err != nil {
+		return err
+	}
+	if err := s.to.Yield(); err != nil {
+		return err
+	}
+	return s.bus.turnTo(away)
 }
 
 func (s *search) tell(f drivers.Found) error {
@@ -346,10 +371,17 @@ func (s *search) visit(ctx context.Context, prefix string) (crowd, error) {
 	return got, err
 }
 
+// suspect notes numbers that several answered to.
+func (s *search) suspect(prefix string) {
+	if !slices.Contains(s.Suspects, prefix) {
+		s.Suspects = append(s.Suspects, prefix)
+	}
+}
+
 // deeper goes over the next digit of what several answered to. If that does not
 // explain two of them, an answer was lost, or there are digits above 9.
 func (s *search) deeper(ctx context.Context, prefix string) error {
-	s.suspects = append(s.suspects, prefix)
+	s.suspect(prefix)
 	resumed := s.path != ""
 	seen, err := s.branches(ctx, prefix, decimals)
 	if err != nil || s.path == "" && (resumed || seen > 1) {
@@ -404,9 +436,9 @@ func (s *search) again(ctx context.Context) error {
 
 // unresolved tells of what answered and was never told apart.
 func (s *search) unresolved() error {
-	for _, prefix := range s.suspects {
+	for _, prefix := range s.Suspects {
 		deeper := func(p string) bool { return len(p) > len(prefix) && strings.HasPrefix(p, prefix) }
-		if len(prefix) == idDigits || s.fitting(s.mask(prefix)) > 0 || slices.ContainsFunc(s.suspects, deeper) {
+		if len(prefix) == idDigits || s.fitting(s.mask(prefix)) > 0 || slices.ContainsFunc(s.Suspects, deeper) {
 			continue
 		}
 		err := s.tell(drivers.Found{
@@ -557,11 +589,11 @@ func (s *search) meet(who visitor, mask Address, fabrication string) (crowd, err
 	} else if !who.empty {
 		s.streak = -1 // a meter of its own
 	}
-	told, known := s.known[who.meter]
+	told, known := s.Known[who.meter]
 	if known && (fabrication == "" || slices.Contains(told, "") || slices.Contains(told, fabrication)) {
 		return one, nil
 	}
-	s.known[who.meter] = append(told, fabrication)
+	s.Known[who.meter] = append(told, fabrication)
 	s.remember(who.meter)
 	found := drivers.Found{Meter: who.who, Keys: settings(who.meter, fabrication)}
 	if who.empty {
@@ -597,7 +629,7 @@ var usualMakers = strings.Fields("ABB ACW AMT APA BMT DIE DME EFE ELS ELV EMH EM
 // separate tells meters of the same number apart: by manufacturer, by fabrication
 // number, and where that explains less than two, by every version and medium.
 func (s *search) separate(ctx context.Context, number string) error {
-	s.suspects = append(s.suspects, number)
+	s.suspect(number)
 	id := s.mask(number)
 	for _, try := range []func(context.Context, Address) error{s.byMaker, s.bySerial, s.byVersion} {
 		if err := try(ctx, id); err != nil || s.fitting(id) > 1 {
@@ -612,7 +644,7 @@ func (s *search) separate(ctx context.Context, number string) error {
 
 // fitting is how many meters are known that an address stands for.
 func (s *search) fitting(mask Address) (n int) {
-	for meter, told := range s.known {
+	for meter, told := range s.Known {
 		if mask.fits(meter) {
 			n += len(told)
 		}

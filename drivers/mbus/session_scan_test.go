@@ -151,8 +151,60 @@ func TestASearchIsResumed(t *testing.T) {
 				t.Errorf("%s is missing", a)
 			}
 		}
+		if len(o.doubts) > 0 {
+			t.Errorf("doubts: %q", o.doubts)
+		}
 		if rounds < 2 {
 			t.Errorf("stopped %d times only", rounds)
+		}
+	})
+}
+
+func TestOthersAreReadBetweenTheStepsOfASearch(t *testing.T) {
+	inBubble(t, building(t), func(t bubble) {
+		var o outcome
+		search, steps := o.searching("secondary"), 0
+		search.Yield = func() error {
+			if steps++; steps%10 == 0 {
+				if _, err := readOnce(t, t.line, secondary("30000100")); err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		}
+		if err := mbus.Driver.Scan(t.Context(), t.line, plain(), search); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(sorted(buildingAddresses), sorted(o.found)); diff != "" || len(o.doubts) > 0 {
+			t.Errorf("%s, doubts %q", diff, o.doubts)
+		}
+	})
+}
+
+func TestOthersHaveTheLineAtItsOwnSpeed(t *testing.T) {
+	enough := errors.New("enough")
+	inBubble(t, building(t), func(t bubble) {
+		var o outcome
+		search, steps := o.searching("primary"), 0
+		search.Bauds = []int{9600}
+		search.Yield = func() error {
+			if last := t.line.modes[len(t.line.modes)-1].Baud; last != 2400 {
+				t.Errorf("the line was handed on at %d baud", last)
+			}
+			if steps++; steps == 3 {
+				return enough
+			}
+			return nil
+		}
+		if err := mbus.Driver.Scan(t.Context(), t.line, plain(), search); !errors.Is(err, enough) {
+			t.Error(err)
+		}
+		var rates []int
+		for _, m := range t.line.modes {
+			rates = append(rates, m.Baud)
+		}
+		if diff := cmp.Diff([]int{9600, 2400, 9600, 2400, 9600, 2400}, rates); diff != "" {
+			t.Error(diff)
 		}
 	})
 }
