@@ -20,7 +20,12 @@ import (
 
 // foreignMeter starts one and says where it is: a path, or host:port. What it saw
 // is in the log.
-func foreignMeter(t *testing.T, script string, args ...string) (where, log string) {
+func foreignMeter(t *testing.T, args ...string) (where, log string) {
+	t.Helper()
+	return foreignProcess(t, "iec62056_meter.py", append([]string{"--run-for", "300"}, args...)...)
+}
+
+func foreignProcess(t *testing.T, script string, args ...string) (where, log string) {
 	t.Helper()
 	script = filepath.Join("..", "shared", "peers", script)
 	python, err := exec.LookPath("python3")
@@ -32,7 +37,7 @@ func foreignMeter(t *testing.T, script string, args ...string) (where, log strin
 		t.Skipf("no simulated meter: %v", err)
 	}
 	log = filepath.Join(t.TempDir(), "log")
-	cmd := exec.CommandContext(t.Context(), python, append([]string{script, "--log", log, "--run-for", "300"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), python, append([]string{script, "--log", log}, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -46,7 +51,7 @@ func foreignMeter(t *testing.T, script string, args ...string) (where, log strin
 	if line, err := bufio.NewReader(out).ReadBytes('\n'); err != nil || json.Unmarshal(line, &at) != nil {
 		t.Fatalf("the simulated meter says %q, %v", line, err)
 	}
-	return at.Listening + at.PTY, log
+	return strings.TrimPrefix(at.Listening, "pty:") + at.PTY, log
 }
 
 // ran is what a command left.
@@ -121,7 +126,7 @@ func TestTheProgramReadsAForeignOpticalPort(t *testing.T) {
 		for _, line := range []string{"--tcp 0", "--pty --strict-baud"} {
 			t.Run(c.name+"/"+strings.Fields(line)[0][2:], func(t *testing.T) {
 				t.Parallel()
-				where, log := foreignMeter(t, "iec62056_meter.py", strings.Fields(line+" "+c.args)...)
+				where, log := foreignMeter(t, strings.Fields(line+" "+c.args)...)
 				port, frame := "tcp://"+where, ""
 				if strings.HasPrefix(where, "/") {
 					port, frame = where, "frame = \"8N1\"\n" // a terminal has no parity
@@ -146,7 +151,7 @@ func TestTheProgramReadsAForeignOpticalPortBehindRFC2217(t *testing.T) {
 	for _, reaction := range []string{"20", "200", "900"} {
 		t.Run(reaction+" ms", func(t *testing.T) {
 			t.Parallel()
-			where, log := foreignMeter(t, "iec62056_meter.py", "--pty", "--strict-baud", "--reaction", reaction)
+			where, log := foreignMeter(t, "--pty", "--strict-baud", "--reaction", reaction)
 			keys := fmt.Sprintf("driver = \"iec62056-21\"\ntimezone = \"Europe/Berlin\"\nport = \"rfc2217://%s?baud=300&mode=8N1\"\nframe = \"8N1\"\n", ser2net(t, where))
 			got := program(t, keys, "read", "main")
 			err := isFeeder(got.out)
@@ -205,7 +210,7 @@ func TestARefusedPasswordIsSentOnce(t *testing.T) {
 	for name, args := range map[string]string{"NAK": "", "error text": "--inject error-on-password", "B0": "--inject break-on-password"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			where, log := foreignMeter(t, "iec62056_meter.py", strings.Fields("--tcp 0 "+args)...)
+			where, log := foreignMeter(t, strings.Fields("--tcp 0 "+args)...)
 			keys := fmt.Sprintf("driver = \"iec62056-21\"\nport = \"tcp://%s\"\nread = [\"1.8.0\"]\npassword = \"geheim77\"\n", where)
 			got := program(t, keys, "read", "main")
 			seen, err := os.ReadFile(log)
@@ -235,7 +240,7 @@ func TestWhatAForeignMeterDoesNotGiveIsTold(t *testing.T) {
 			if strings.Contains(c.args, "lis200") {
 				driver = "lis200"
 			}
-			where, _ := foreignMeter(t, "iec62056_meter.py", strings.Fields("--tcp 0 "+c.args)...)
+			where, _ := foreignMeter(t, strings.Fields("--tcp 0 "+c.args)...)
 			got := program(t, fmt.Sprintf("driver = %q\nport = \"tcp://%s\"\n%s", driver, where, c.keys), "read", "main")
 			if got.code != 1 || got.out != "" || !strings.Contains(got.err, c.says) {
 				t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
