@@ -95,7 +95,7 @@ USES_HA := {{$$p := .ImportPath}}{{if eq $$p "$(HARNESS)"}}{{$$p}}{{end}}\
 
 .PHONY: ha
 ha:
-	HA_TESTS=1 $(GO) test -v -count=1 -p 1 -timeout 20m $$($(GO) list -f '$(USES_HA)' ./... | xargs -n 1 | sort -u)
+	HA_TESTS=1 $(GO) test -v -count=1 -p 1 -timeout 40m $$($(GO) list -f '$(USES_HA)' ./... | xargs -n 1 | sort -u)
 
 .PHONY: soak soak-short
 soak: SOAK := 1

@@ -38,9 +38,9 @@ type filling struct {
 // good reading, gives way to whoever is due, and takes up where it ended. Its
 // error is one that ends the line.
 func (l *line) fillGap(ctx context.Context, a *asked) error {
-	gap, any := a.meter.firstGap()
+	gap, waits := a.meter.firstGap()
 	historian, can := a.session.(drivers.Historian)
-	if !any || !can || time.Now().Before(a.filling.next) || !l.hasRoom(a) {
+	if !waits || !can || time.Now().Before(a.filling.next) || !l.hasRoom(a) {
 		return nil
 	}
 	end := gap.From.Add(fillChunk)

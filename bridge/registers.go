@@ -27,9 +27,9 @@ const (
 	// oldestOwn is how old the stamp of a single value may be: a meter behind a
 	// meter is read once a day at the least.
 	oldestOwn = 49 * time.Hour
-	// keptHours is how long hours are kept that no hole is known of: Home
+	// keptFor is how long hours are kept that no hole is known of: Home
 	// Assistant may have been away without our seeing it.
-	keptHours = 48 * time.Hour
+	keptFor = 48 * time.Hour
 )
 
 // registers are what is kept of a meter until Home Assistant's statistics have
@@ -148,7 +148,7 @@ func (g *registers) exchanged(key string, x statistics.Exchange) {
 
 // prune forgets hours that nobody will ask for.
 func (g *registers) prune(now time.Time) {
-	oldest := now.Add(-keptHours)
+	oldest := now.Add(-keptFor)
 	for _, h := range g.Holes {
 		if h.From.Before(oldest) {
 			oldest = h.From

@@ -25,7 +25,8 @@ type Process struct {
 }
 
 // Run starts the gateway with a configuration, in which $BROKER stands for the
-// broker's URL and $STATE for a folder of this test's own. It is stopped at the
+// broker's URL, $STATE for a folder of this test's own, $API and $TOKEN_FILE for
+// Home Assistant's WebSocket API. It is stopped at the
 // end of the test at the latest, and the test fails if it does not end with
 // exit code 0.
 func (o *Oracle) Run(t *testing.T, config string) *Process {
@@ -49,8 +50,12 @@ func (p *Process) Configure(t *testing.T, config string) {
 			return p.oracle.Broker.URL()
 		case "STATE":
 			return p.state
+		case "API":
+			return p.oracle.ha.api()
+		case "TOKEN_FILE":
+			return filepath.Join(p.oracle.ha.dir, "token")
 		}
-		t.Fatalf("the configuration names $%s: only $BROKER and $STATE are known", name)
+		t.Fatalf("the configuration names $%s: only $BROKER, $STATE, $API and $TOKEN_FILE are known", name)
 		return ""
 	})
 	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {

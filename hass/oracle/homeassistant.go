@@ -35,6 +35,11 @@ func newHomeAssistant(g *guard, scripts string, b *Broker) (*homeAssistant, erro
 	return h, h.start()
 }
 
+// api is the address of its WebSocket API.
+func (h *homeAssistant) api() string {
+	return "ws://127.0.0.1:" + strconv.Itoa(h.port) + "/api/websocket"
+}
+
 func (h *homeAssistant) start() error {
 	h.told = 0 // start.sh begins a new log
 	return h.script("start.sh", strconv.Itoa(h.broker.port), strconv.Itoa(h.port), h.dir)

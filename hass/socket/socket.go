@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -195,9 +196,7 @@ func (c *Conn) Ask(ctx context.Context, kind string, fields map[string]any, resu
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	message := map[string]any{"type": kind}
-	for key, value := range fields {
-		message[key] = value
-	}
+	maps.Copy(message, fields)
 	a, err := c.ask(ctx, message)
 	switch {
 	case err != nil:

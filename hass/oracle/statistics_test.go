@@ -1,0 +1,411 @@
+package oracle
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/hass/statistics"
+)
+
+// truth is a meter that counted all year: Wh at each moment. Each hour has its own
+// pace.
+type truth struct{ epoch time.Time }
+
+func (m truth) at(t time.Time) int64 {
+	total := int64(51_234_567)
+	hour := m.epoch
+	for i := int64(0); ; i++ {
+		used := 200 + i*37%11*150
+		if next := hour.Add(time.Hour); !next.After(t) {
+			total, hour = total+used, next
+			continue
+		}
+		return total + used*int64(t.Sub(hour)/time.Second)/3600
+	}
+}
+
+func kWh(wh int64) drivers.Decimal { return drivers.NewDecimal(wh, -3) }
+
+// counter is a P1 meter at a line that shows the register that it is told.
+type counter struct {
+	mu    sync.Mutex
+	shows func(time.Time) int64
+}
+
+func (c *counter) show(f func(time.Time) int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shows = f
+}
+
+// telegram is of DSMR 4, with the CRC-16 of its clause 5.2.
+func (c *counter) telegram() []byte {
+	c.mu.Lock()
+	wh := c.shows(time.Now())
+	c.mu.Unlock()
+	text := fmt.Sprintf("/SIM5METER\r\n\r\n1-3:0.2.8(42)\r\n1-0:1.8.0(%06d.%03d*kWh)\r\n!", wh/1000, wh%1000)
+	crc := uint16(0)
+	for i := range len(text) {
+		crc ^= uint16(text[i])
+		for range 8 {
+			if crc&1 != 0 {
+				crc = crc>>1 ^ 0xA001
+			} else {
+				crc >>= 1
+			}
+		}
+	}
+	return fmt.Appendf(nil, "%s%04X\r\n", text, crc)
+}
+
+// plugInCounter is plugIn for a register that moves.
+func plugInCounter(t *testing.T, c *counter) string {
+	t.Helper()
+	meter, port := openLine(t)
+	unplugged := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for say(t, meter, c.telegram()) {
+			select {
+			case <-tick.C:
+			case <-unplugged:
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		close(unplugged)
+		done.Wait()
+	})
+	return port.Name()
+}
+
+const (
+	lateConfig = "[mqtt]\nurl = \"$BROKER\"\n[homeassistant]\nurl = \"$API\"\ntoken_file = \"$TOKEN_FILE\"\n" +
+		"[state]\ndir = \"$STATE\"\n"
+	lateID = "meter2mqtt_mains_1_0_1_8_0"
+)
+
+// lateCase is a Home Assistant that knows a register's past, but for some hours.
+type lateCase struct {
+	o       *Oracle
+	t       *testing.T
+	truth   truth
+	gateway *Process
+	entity  string
+	base    float64 // kWh at which Home Assistant's sum began
+}
+
+type statRow struct {
+	Start      float64 // ms
+	State, Sum float64
+}
+
+func (r statRow) start() time.Time { return time.UnixMilli(int64(r.Start)).UTC() }
+
+// rows are Home Assistant's own of a period.
+func (c *lateCase) rows(period string, from time.Time) ([]statRow, error) {
+	var answer map[string][]statRow
+	err := c.o.ha.ask(&answer, "ws", string(asJSON(map[string]any{
+		"type": "recorder/statistics_during_period", "start_time": from.UTC().Format(time.RFC3339),
+		"statistic_ids": []string{c.entity}, "period": period, "types": []string{"state", "sum"},
+	})))
+	return answer[c.entity], err
+}
+
+func asJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// seed writes hours as Home Assistant had made them, if it had seen the register
+// at the moments that seen gives.
+func (c *lateCase) seed(from, to time.Time, seen func(end time.Time) (at time.Time, ok bool)) {
+	c.t.Helper()
+	var stats []map[string]any
+	for h := from; h.Before(to); h = h.Add(time.Hour) {
+		at, ok := seen(h.Add(time.Hour))
+		if !ok {
+			continue
+		}
+		state := float64(c.truth.at(at)) / 1000
+		stats = append(stats, map[string]any{"start": h.Format(time.RFC3339), "state": state, "sum": state - c.base})
+	}
+	err := c.o.ha.ask(nil, "ws", string(asJSON(map[string]any{
+		"type": "recorder/import_statistics", "stats": stats, "metadata": map[string]any{
+			"source": "recorder", "statistic_id": c.entity, "name": nil, "has_sum": true, "mean_type": 0,
+			"unit_class": "energy", "unit_of_measurement": "kWh",
+		},
+	})))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// compiled waits for a five-minute row that begins after a moment and gives it.
+func (c *lateCase) compiled(after time.Time) statRow {
+	c.t.Helper()
+	var found statRow
+	err := until(7*time.Minute, func() error {
+		rows, err := c.rows("5minute", after)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 || rows[len(rows)-1].start().Before(after) {
+			return errors.New("home assistant has not compiled a row yet")
+		}
+		found = rows[len(rows)-1]
+		return c.gateway.Running()
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return found
+}
+
+// exact says which hour does not have what the meter counted, after rounding to
+// its decimals.
+func (c *lateCase) exact(from, to time.Time) error {
+	rows, err := c.rows("hour", from.Add(-time.Hour))
+	if err != nil {
+		return err
+	}
+	by := map[time.Time]statRow{}
+	for _, r := range rows {
+		by[r.start()] = r
+	}
+	var wrong []error
+	for h := from; h.Before(to); h = h.Add(time.Hour) {
+		before, ok := by[h.Add(-time.Hour)]
+		row, ok2 := by[h]
+		if !ok || !ok2 {
+			wrong = append(wrong, fmt.Errorf("%s: no row", h))
+			continue
+		}
+		end := c.truth.at(h.Add(time.Hour))
+		if got, want := wattHours(row.Sum-before.Sum), end-c.truth.at(h); got != want || wattHours(row.State) != end {
+			wrong = append(wrong, fmt.Errorf("%s: used %d Wh, the meter counted %d; state %d Wh, the meter showed %d", h, got, want, wattHours(row.State), end))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+func wattHours(kWh float64) int64 { return int64(math.Round(kWh * 1000)) }
+
+// spoolJournal leaves a journal as a gateway does that ends while the broker is
+// away: a state each five minutes.
+func (c *lateCase) spoolJournal(from, to time.Time, zone *time.Location) {
+	c.t.Helper()
+	j, err := journal.Open(filepath.Join(c.gateway.state, "journal"), 1<<26, from, func(err error) { c.t.Error(err) })
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	j.Away()
+	for at := from; !at.After(to); at = at.Add(5 * time.Minute) {
+		j.Add("mains", at, fmt.Appendf(nil, `{"time":%q,"received":%q,"1-0:1.8.0":%s}`,
+			at.In(zone).Format(time.RFC3339), at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), kWh(c.truth.at(at))))
+	}
+	if err := j.Close(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// homeAway leaves what a gateway remembers that ran while Home Assistant was away.
+func (c *lateCase) homeAway(from, to time.Time) {
+	c.t.Helper()
+	var log statistics.Log
+	for at := from; !at.After(to); at = at.Add(time.Minute) {
+		log.Add(at, kWh(c.truth.at(at)))
+	}
+	err := journal.Save(filepath.Join(c.gateway.state, "statistics.json"), map[string]any{
+		"away":   map[string]time.Time{"home_assistant": from},
+		"meters": map[string]any{"mains": map[string]any{"logs": map[string]any{"1-0:1.8.0": log}}},
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// waiting says what the gateway has not put right yet.
+func (c *lateCase) waiting() error {
+	var known struct {
+		Meters map[string]struct {
+			Holes     []statistics.Hole
+			Exchanges map[string][]statistics.Exchange
+		}
+	}
+	if err := journal.Load(filepath.Join(c.gateway.state, "statistics.json"), &known); err != nil {
+		return err
+	}
+	for name, m := range known.Meters {
+		if len(m.Holes)+len(m.Exchanges) > 0 {
+			return fmt.Errorf("%s: open %v, exchanges %v", name, m.Holes, m.Exchanges)
+		}
+	}
+	return nil
+}
+
+// startLate boots a gateway on a counter and waits until Home Assistant has
+// compiled a first row of it.
+func startLate(t *testing.T, o *Oracle, m *counter, tr truth) *lateCase {
+	t.Helper()
+	m.show(tr.at)
+	c := &lateCase{o: o, t: t, truth: tr}
+	c.gateway = o.Run(t, lateConfig+p1Meter("mains", "Late meter", plugInCounter(t, m)))
+	o.Until(t, func() error {
+		s, err := o.snapshot()
+		if err != nil {
+			return err
+		}
+		e, ok := s.entity(lateID)
+		if !ok || s.state(e).State == "unknown" || s.state(e).State == "" {
+			return errors.New("no state yet")
+		}
+		c.entity = e.EntityID
+		return nil
+	})
+	first := c.compiled(time.Now().Add(-10 * time.Minute))
+	c.base = first.State - first.Sum
+	return c
+}
+
+// Broker and Home Assistant were away for three hours each, and the broker in both
+// nights of the clock: afterwards each hour has what the meter counted, the row
+// that Home Assistant compiles next goes on without a jump, and a repetition
+// changes nothing. Then the meter is exchanged.
+func TestHomeAssistantMissesNoHour(t *testing.T) {
+	o := Start(t)
+	zone, err := time.LoadLocation("Europe/Amsterdam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC().Truncate(time.Hour)
+	meter := &counter{}
+	c := startLate(t, o, meter, truth{epoch: time.Date(now.Year()-1, 9, 1, 0, 0, 0, 0, time.UTC)})
+	nights := lastNights(now)
+	whole := func(end time.Time) (time.Time, bool) { return end, true }
+
+	t.Log("what Home Assistant saw of the past")
+	type outage struct{ from, to time.Time }
+	broker := outage{now.Add(-9*time.Hour + 20*time.Minute), now.Add(-6*time.Hour + 40*time.Minute)}
+	home := outage{now.Add(-3*time.Hour + 20*time.Minute), time.Now().UTC()}
+	blind := func(o outage) func(time.Time) (time.Time, bool) {
+		return func(end time.Time) (time.Time, bool) {
+			if end.After(o.from) && !end.After(o.to) {
+				return o.from, true // it shows what it saw last
+			}
+			return end, true
+		}
+	}
+	c.seed(now.Add(-14*time.Hour), now.Add(-5*time.Hour), blind(broker))
+	c.seed(now.Add(-5*time.Hour), now, blind(home))
+	for _, night := range nights {
+		c.seed(night.Add(-5*time.Hour), night.Add(-2*time.Hour), whole)
+		c.seed(night.Add(2*time.Hour), night.Add(4*time.Hour), whole)
+	}
+
+	t.Log("they come back")
+	c.gateway.Stop(t)
+	o.StopHomeAssistant(t)
+	c.homeAway(home.from, home.to)
+	spool := func() {
+		for _, night := range nights {
+			c.spoolJournal(night.Add(-100*time.Minute), night.Add(100*time.Minute), zone)
+		}
+		c.spoolJournal(broker.from, broker.to, zone)
+	}
+	spool()
+	o.StartHomeAssistant(t)
+	c.gateway.Start(t)
+	o.Until(t, func() error { return c.exact(now.Add(-13*time.Hour), now) })
+	for _, night := range nights {
+		o.Until(t, func() error { return c.exact(night.Add(-4*time.Hour), night.Add(4*time.Hour)) })
+	}
+
+	t.Log("the next row of Home Assistant's own")
+	row := c.compiled(time.Now())
+	if got, want := wattHours(row.Sum), wattHours(row.State-c.base); got != want {
+		t.Errorf("the sum jumps: it is %d Wh, the meter counted %d", got, want)
+	}
+	before, err := c.rows("hour", nights[0].AddDate(-1, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Log("the same once more")
+	c.gateway.Stop(t)
+	spool()
+	c.gateway.Start(t)
+	o.Until(t, func() error {
+		if !strings.Contains(c.gateway.Stderr(), "gateway started") {
+			return errors.New("not started")
+		}
+		return c.gateway.Running()
+	})
+
+	t.Log("another meter")
+	used := wattHours(row.Sum)
+	fresh := c.truth.at(time.Now()) * 6 / 10
+	began := time.Now()
+	meter.show(func(at time.Time) int64 { return fresh + int64(at.Sub(began)/time.Second) })
+	c.compiled(time.Now())
+	o.Until(t, func() error {
+		rows, err := c.rows("5minute", row.start())
+		if err != nil {
+			return err
+		}
+		for i := 1; i < len(rows); i++ {
+			if d := wattHours(rows[i].Sum - rows[i-1].Sum); d < 0 || d > 20_000 {
+				return fmt.Errorf("five minutes from %s on used %d Wh", rows[i].start(), d)
+			}
+		}
+		if last := wattHours(rows[len(rows)-1].Sum); last < used {
+			return fmt.Errorf("the sum fell from %d to %d Wh", used, last)
+		}
+		return nil
+	})
+	after, err := c.rows("hour", nights[0].AddDate(-1, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(before); len(after) < n || !slices.Equal(before, after[:n]) {
+		t.Errorf("a repetition changed hours:\n%v\n%v", before, after)
+	}
+	c.gateway.Stop(t)
+	o.Until(t, c.waiting)
+	if text, err := os.ReadFile(filepath.Join(o.ha.dir, "token")); err != nil || strings.Contains(c.gateway.Stderr(), strings.TrimSpace(string(text))) {
+		t.Errorf("the token shows in the log (%v)", err)
+	}
+}
+
+// lastNights are the moments at which the clocks of Europe changed last, both
+// ways.
+func lastNights(now time.Time) []time.Time {
+	var nights []time.Time
+	for _, month := range []time.Month{time.March, time.October} {
+		year := now.Year()
+		if now.Before(time.Date(year, month+1, 2, 0, 0, 0, 0, time.UTC)) {
+			year--
+		}
+		last := time.Date(year, month, 31, 1, 0, 0, 0, time.UTC)
+		nights = append(nights, last.AddDate(0, 0, -int(last.Weekday())))
+	}
+	slices.SortFunc(nights, time.Time.Compare)
+	return nights
+}
