@@ -138,8 +138,8 @@ With a meter, write config.toml (config.example.toml explains every key), then:
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), readCommand(), scanCommand(), writeCommand(), simulateCommand(),
-		recordCommand(), portsCommand(), versionCommand())
+	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), readCommand(), scanCommand(), writeCommand(),
+		historyCommand(), simulateCommand(), recordCommand(), portsCommand(), versionCommand())
 	return root
 }
 

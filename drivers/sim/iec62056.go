@@ -49,7 +49,7 @@ type iecModel struct {
 
 // iecModels are the meters for the driver iec62056-21, the usual one first.
 var iecModels = []iecModel{
-	{Model{Name: "mode-c", Doc: "mode C with load profile, log book and password", Shown: true}, `/SIM5\@SIM-C`, iec62056.ModeC},
+	{Model{Name: "mode-c", Doc: "mode C with load profile (P.01), registers each quarter of an hour (P.02), log book (P.98) and password", Shown: true}, `/SIM5\@SIM-C`, iec62056.ModeC},
 	{Model{Name: "mode-a", Doc: "mode A: the data follows the identification, at 300 baud"}, "/SIM SIM-A", iec62056.ModeA},
 	{Model{Name: "mode-b", Doc: "mode B: the meter changes its speed by itself"}, "/SIMESIM-B", iec62056.ModeB},
 	{Model{Name: "mode-d", Doc: "mode D: the meter pushes each 5 s"}, "/SIM3SIM-D", iec62056.ModeD},
@@ -82,6 +82,9 @@ type iecMeter struct {
 	wrong  int               // passwords in a row
 	locked time.Time         // until when no password is taken
 	open   map[string]bool   // locks of LIS-200
+	born   time.Time
+	birth  [2]int64           // import and export then, in Wh
+	rows   map[int64][2]int64 // the same at each quarter of an hour since, by Unix time
 }
 
 func newIEC(o Options) (*Simulator, error) {
@@ -118,10 +121,14 @@ func newIECMeter(o Options, ident string, mode iec62056.Protocol) (*iecMeter, er
 	if o.Period == 0 {
 		o.Period = 5 * time.Second
 	}
-	return &iecMeter{
+	m := &iecMeter{
 		ident: ident, mode: mode, period: o.Period, clock: o.Clock, zone: amsterdam(), every: every,
-		house: newHAN(o.Seed, o.Clock()), set: map[string]string{"C.3.9": "0"}, open: map[string]bool{},
-	}, nil
+		set: map[string]string{"C.3.9": "0"}, open: map[string]bool{}, born: o.Clock(), rows: map[int64][2]int64{},
+	}
+	m.house = newHAN(o.Seed, m.born)
+	m.house.advance(m.born)
+	m.birth = [2]int64(m.house.state.live[:2])
+	return m, nil
 }
 
 // keys tell a reader the zone of the meter's clock, which the meter does not.
@@ -136,7 +143,7 @@ func (m *iecMeter) now() time.Time { return m.clock().Add(m.offset).In(m.zone) }
 func (m *iecMeter) readout(zeroTotal bool) []iec62056.DataSet {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.house.advance(m.clock())
+	m.advance()
 	s, now := &m.house.state, m.now()
 	imported := s.live[0]
 	if zeroTotal {

@@ -45,6 +45,34 @@ func (m *iecMeter) stamp(t time.Time) string {
 	return "0" + t.Format("060102150405")
 }
 
+const quarter = 15 * time.Minute
+
+// advance moves the house on to the present. The registers are written down at
+// each quarter of an hour on the way.
+func (m *iecMeter) advance() {
+	now := m.clock()
+	for t := m.house.state.at.Truncate(quarter).Add(quarter); !t.After(now); t = t.Add(quarter) {
+		m.house.advance(t)
+		m.rows[t.Unix()] = [2]int64(m.house.state.live[:2])
+		delete(m.rows, t.Add(-kept).Unix())
+	}
+	m.house.advance(now)
+}
+
+// registers are import and export at a quarter of an hour, in Wh. Before the
+// simulation began, they are what the load profile leaves of the first ones.
+func (m *iecMeter) registers(t time.Time) [2]int64 {
+	if row, ok := m.rows[t.Unix()]; ok {
+		return row
+	}
+	row := m.birth
+	for q := t.Add(quarter); !q.After(m.born); q = q.Add(quarter) {
+		row[0] -= demand(q.In(m.zone)) / 4
+	}
+	row[0] = max(row[0], 0)
+	return row
+}
+
 // profile is a log from one moment to another. A new header comes where the season
 // changes, for a row's time is counted from its header.
 func (m *iecMeter) profile(address string, from, to time.Time) (lines []string) {
@@ -60,17 +88,32 @@ func (m *iecMeter) profile(address string, from, to time.Time) (lines []string) 
 	if strings.HasSuffix(address, "P.98") {
 		return m.logBook(address, from, to)
 	}
-	const step = 15 * time.Minute
+	m.advance()
+	columns, row := "(1.5)(kW)(2.5)(kW)", m.loadRow
+	if strings.HasSuffix(address, "P.02") {
+		columns, row = "(1.8.0)(kWh)(2.8.0)(kWh)", m.registerRow
+	}
 	season := -1
-	for t := from.Add(step - 1).Truncate(step); !t.After(to); t = t.Add(step) {
-		local := t.In(m.zone)
-		if _, offset := local.Zone(); offset != season {
+	for t := from.Add(quarter - 1).Truncate(quarter); !t.After(to); t = t.Add(quarter) {
+		if _, offset := t.In(m.zone).Zone(); offset != season {
 			season = offset
-			lines = append(lines, address+"("+m.stamp(t)+")(00)(15)(2)(1.5)(kW)(2.5)(kW)")
+			lines = append(lines, address+"("+m.stamp(t)+")(00)(15)(2)"+columns)
 		}
-		lines = append(lines, "("+fixed(demand(local), 3, 1)+")("+fixed(demand(local)/7, 3, 1)+")")
+		lines = append(lines, row(t))
 	}
 	return lines
+}
+
+// loadRow is the mean power of a quarter of an hour, registerRow what the
+// registers show at its end.
+func (m *iecMeter) loadRow(t time.Time) string {
+	power := demand(t.In(m.zone))
+	return "(" + fixed(power, 3, 1) + ")(" + fixed(power/7, 3, 1) + ")"
+}
+
+func (m *iecMeter) registerRow(t time.Time) string {
+	r := m.registers(t)
+	return "(" + fixed(r[0], 3, 6) + ")(" + fixed(r[1], 3, 6) + ")"
 }
 
 // logBook has an entry each midnight.
@@ -92,7 +135,7 @@ var lisUnits = map[string]string{"2:300": "m3", "4:300": "m3", "7:310_1": "bar",
 func (m *iecMeter) lisValue(address string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.house.advance(m.clock())
+	m.advance()
 	litres := int64(m.house.house.gas / 1000)
 	switch address {
 	case "1:400":
