@@ -55,7 +55,7 @@ or else this machine's) or 2026-10-25T02:30:00+02:00.`,
 			return writeTo(file, cmd.OutOrStdout(), func(out io.Writer) error {
 				rows, err := newRows(format, out)
 				if err != nil {
-					return usage{err}
+					return err
 				}
 				err = bridge.HistoryOnce(ctx, m, span[0], span[1], rows.print)
 				return errors.Join(err, rows.end())
@@ -134,13 +134,12 @@ func newRows(format string, out io.Writer) (rows, error) {
 		return rows{p.print, p.out.Flush}, nil
 	case "csv":
 		w := csv.NewWriter(out)
-		w.Write([]string{"time", "obis", "name", "value", "unit"}) // its error comes with the last
 		return rows{
 			func(r *drivers.Reading) error { return writeCSV(w, r) },
 			func() error { w.Flush(); return w.Error() },
-		}, nil
+		}, w.Write([]string{"time", "obis", "name", "value", "unit"})
 	}
-	return rows{}, fmt.Errorf("--format %.20q: want jsonl or csv", format)
+	return rows{}, usage{fmt.Errorf("--format %.20q: want jsonl or csv", format)}
 }
 
 // writeCSV writes a line a value.
