@@ -35,12 +35,13 @@ type filling struct {
 }
 
 // fillGap asks a meter for a piece of what its log has of a gap. It comes after a
-// good reading, gives way to whoever is due, and takes up where it ended. Its
+// good reading, gives way to whoever is due, and takes up where it ended. While a
+// total is doubtful it waits: rows are held against what the meter shows now. Its
 // error is one that ends the line.
 func (l *line) fillGap(ctx context.Context, a *asked) error {
 	gap, waits := a.meter.firstGap()
 	historian, can := a.session.(drivers.Historian)
-	if !waits || !can || time.Now().Before(a.filling.next) || !l.hasRoom(a) {
+	if !waits || !can || time.Now().Before(a.filling.next) || a.meter.doubts() || !l.hasRoom(a) {
 		return nil
 	}
 	end := gap.From.Add(fillChunk)

@@ -317,7 +317,7 @@ func TestHomeAssistantMissesNoHour(t *testing.T) {
 	c.seed(now.Add(-5*time.Hour), now, blind(home))
 	for _, night := range nights {
 		c.seed(night.Add(-5*time.Hour), night.Add(-2*time.Hour), whole)
-		c.seed(night.Add(2*time.Hour), night.Add(4*time.Hour), whole)
+		c.seed(night.Add(time.Hour), night.Add(4*time.Hour), whole)
 	}
 
 	t.Log("they come back")
