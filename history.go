@@ -9,14 +9,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge"
-	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
@@ -42,7 +40,7 @@ or else this machine's) or 2026-10-25T02:30:00+02:00.`,
 			if err != nil {
 				return err
 			}
-			m, err := meterCalled(c, args[0], flags.file)
+			m, err := meterNamed(c, args[0])
 			if err != nil {
 				return err
 			}
@@ -70,15 +68,6 @@ or else this machine's) or 2026-10-25T02:30:00+02:00.`,
 	cmd.Flags().DurationVar(&limit, "timeout", time.Hour, "give up after this long")
 	_ = cmd.MarkFlagRequired("from")
 	return cmd
-}
-
-// meterCalled is the meter of that name.
-func meterCalled(c config.Config, name, file string) (config.Meter, error) {
-	i := slices.IndexFunc(c.Meters, func(m config.Meter) bool { return m.Name == name })
-	if i < 0 {
-		return config.Meter{}, usage{fmt.Errorf("no meter is called %.40q in %s", name, file)}
-	}
-	return c.Meters[i], nil
 }
 
 // parseSpan reads both ends of a time.

@@ -139,7 +139,7 @@ With a meter, write config.toml (config.example.toml explains every key), then:
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), readCommand(), scanCommand(), writeCommand(),
-		historyCommand(), simulateCommand(), recordCommand(), portsCommand(), versionCommand())
+		setClockCommand(), historyCommand(), simulateCommand(), recordCommand(), portsCommand(), versionCommand())
 	return root
 }
 
