@@ -104,6 +104,21 @@ type Historian interface {
 	History(ctx context.Context, from, to time.Time, each func(*Reading) error) error
 }
 
+// Attachment is what whoever keeps a session gives it.
+type Attachment struct {
+	Memory string               // what an earlier session with the same meter gave Keep; "": nothing
+	Keep   func(memory string)  // called with what should outlive the program: no secrets
+	State  func(session string) // called with each change of the session's state: "joined"
+}
+
+// Attacher is a Session that lasts: it goes through states worth telling, heals by
+// itself, so that it is kept after an error, and learns what should outlive the
+// program. Attach is called once, before anything else; its functions are called
+// from within the session's methods and must not block.
+type Attacher interface {
+	Attach(a Attachment)
+}
+
 // Line is an open port. Deadlines work everywhere, and a pulled plug is an
 // error, never silence.
 type Line interface {
