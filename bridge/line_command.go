@@ -19,31 +19,33 @@ const (
 )
 
 // next waits for what is to be done: a command before a meter that is due, a meter
-// before an errand. Both nil: ctx ended.
-func (l *line) next(ctx context.Context) (*command, *asked) {
+// before an errand. Both nil: ctx ended, or the line failed.
+func (l *line) next(ctx context.Context) (*command, *asked, error) {
 	for ctx.Err() == nil {
 		a := l.nextAsked()
 		due := a != nil && !time.Now().Before(a.due)
 		if !due || l.favours < maxFavours {
 			if c := l.queue.take(); c != nil {
 				l.favours++
-				return c, nil
+				return c, nil, nil
 			}
 		}
 		if due {
 			l.favours = 0
-			return nil, a
+			return nil, a, nil
 		}
 		if c := l.errand(); c != nil {
-			return c, nil
+			return c, nil, nil
 		}
-		l.wait(ctx, a)
+		if err := l.wait(ctx, a); err != nil {
+			return nil, nil, err
+		}
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
-// wait waits for a command or until the meter is due; nil: none ever is.
-func (l *line) wait(ctx context.Context, a *asked) {
+// rest waits for a command or until the meter is due; nil: none ever is.
+func (l *line) rest(ctx context.Context, a *asked) {
 	var due <-chan time.Time
 	if a != nil {
 		t := time.NewTimer(time.Until(a.due))
@@ -81,7 +83,9 @@ func (l *line) carryOut(ctx context.Context, open drivers.Line, c *command) erro
 	case errors.Is(o.err, drivers.ErrAuth):
 		a.barred = true // the session stays: it knows that it must not try again
 	case breaksSession(o.err):
-		l.leave(ctx, a)
+		if !a.lasts() {
+			l.leave(ctx, a)
+		}
 		return o.err
 	}
 	return nil
@@ -146,6 +150,7 @@ func (l *line) dial(ctx context.Context, open drivers.Line, a *asked) error {
 		return err
 	}
 	a.session = session
+	a.meter.attach(session)
 	a.meter.described(session.Describe())
 	if !a.described {
 		a.described = true

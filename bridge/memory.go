@@ -38,8 +38,9 @@ type meterMemory struct {
 	Shown      []string                   `json:"shown,omitempty"` // Parameters whose value the broker may keep
 	Totals     map[string]plausible.Total `json:"totals,omitempty"`
 	Tariffs    tariffSums                 `json:"tariffs"`
-	Seen       time.Time                  `json:"seen,omitzero"`  // the last good reading
-	Gaps       []statistics.Hole          `json:"gaps,omitempty"` // to be filled from the meter's own log
+	Attachment string                     `json:"attachment,omitempty"` // what a session learned, as it wrote it
+	Seen       time.Time                  `json:"seen,omitzero"`        // the last good reading
+	Gaps       []statistics.Hole          `json:"gaps,omitempty"`       // to be filled from the meter's own log
 }
 
 func (s *state) memoryFile() string { return filepath.Join(s.dir, "memory.json") }
@@ -80,6 +81,9 @@ func (m *meter) recall(r meterMemory) {
 		m.channels = append(m.channels, drivers.Channel{Number: c.Channel, Meter: c.Meter})
 	}
 	m.sums = r.Tariffs
+	if m.attachment = r.Attachment; m.attachment != "" {
+		m.session = sessionClosed // so that its entity stays
+	}
 	m.seen, m.gaps = r.Seen, r.Gaps
 	for key, total := range r.Totals {
 		m.guard.Restore(key, total)
@@ -105,7 +109,7 @@ func (m *meter) memory() meterMemory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := meterMemory{
-		Driver: m.config.Driver.Name, Meter: m.identity, Tariffs: m.sums, Totals: m.guard.Remembered(),
+		Driver: m.config.Driver.Name, Meter: m.identity, Tariffs: m.sums, Totals: m.guard.Remembered(), Attachment: m.attachment,
 		Seen: m.seen, Gaps: slices.Clone(m.gaps),
 	}
 	for _, c := range m.channels {

@@ -94,6 +94,9 @@ type meter struct {
 	roundTrip time.Duration // of the last exchange, of a meter that is asked
 	doubtful  bool          // a total of the last reading was held back
 
+	session    string // the state of a session that has states; "": it has none
+	attachment string // what such a session wants remembered
+
 	seen      time.Time         // the last good reading, also before a restart
 	gaps      []statistics.Hole // between readings, to be filled from the meter's own log
 	registers *registers        // for Home Assistant's statistics; nil: they are off
@@ -270,6 +273,7 @@ func (m *meter) announce(now time.Time) {
 		discovery.Meter{
 			Name: m.config.Name, Label: m.config.Label, Identity: m.identity,
 			Channels: m.channels, Quantities: quantities, Parameters: m.allowed(), Version: m.version,
+			Session: m.session != "",
 		}))
 	m.again = now.Add(settle)
 }
@@ -327,6 +331,7 @@ func (m *meter) retained() bool {
 // diagnostic is the payload of BASE/METER/diagnostic.
 type diagnostic struct {
 	Line      string  `json:"line"`
+	Session   string  `json:"session,omitempty"` // only where a driver has one
 	Good      uint64  `json:"good"`
 	Refused   uint64  `json:"refused"`
 	HeldBack  uint64  `json:"held_back"`
@@ -338,8 +343,9 @@ type diagnostic struct {
 func (m *meter) publishDiagnostic(now time.Time) {
 	m.counted = now
 	d := diagnostic{
-		Line: string(cmp.Or(m.line, transport.LineOpening)), // what it is about to be, before it has said so
-		Good: m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
+		Line:    string(cmp.Or(m.line, transport.LineOpening)), // what it is about to be, before it has said so
+		Session: m.session,
+		Good:    m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
 		RoundTrip: m.roundTrip.Round(time.Millisecond).Seconds(),
 	}
 	if m.pace.seen() {

@@ -33,6 +33,8 @@ type asked struct {
 	silent  bool            // it was told that it does not answer
 	locked  bool            // it refused our password: it is not asked again
 
+	acquainted bool // a session that lasts was described again after its first reading
+
 	barred    bool     // a command's password was refused: no other is carried out
 	described bool     // a session has told its Parameters
 	unread    []string // Parameters whose value is read when there is time
@@ -55,8 +57,7 @@ func (l *line) poll(ctx context.Context, open drivers.Line) error {
 	l.queue.open()
 	defer l.shutQueue()
 	for {
-		c, a := l.next(ctx)
-		var err error
+		c, a, err := l.next(ctx)
 		switch {
 		case c != nil:
 			err = l.carryOut(ctx, open, c)
@@ -121,6 +122,10 @@ func (l *line) ask(ctx context.Context, open drivers.Line, a *asked) error {
 	a.meter.setRoundTrip(a.reading.Received.Sub(began))
 	l.supervisor.Healthy()
 	l.accept(a.meter, &a.reading)
+	if a.lasts() && !a.acquainted {
+		a.acquainted = true
+		a.meter.described(a.session.Describe()) // it knows more than before the first exchange
+	}
 	return nil
 }
 
@@ -192,7 +197,7 @@ func (l *line) leave(ctx context.Context, a *asked) {
 	if err := a.session.Close(ctx); err != nil {
 		a.meter.log.Debug().Err(err).Msg("session not ended in good order")
 	}
-	a.session = nil
+	a.closed()
 }
 
 func (l *line) takeLeave(ctx context.Context) {

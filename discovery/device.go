@@ -25,6 +25,7 @@ type Meter struct {
 	Quantities []drivers.Quantity
 	Parameters []drivers.Parameter // that may be written
 	Version    string              // of this program
+	Session    bool                // its session has states that the diagnostic topic tells
 }
 
 // Device is one retained message, QoS 1.
@@ -45,6 +46,9 @@ func Devices(t Topics, m Meter) []Device {
 	main.Device = deviceOf(id, m.label(), m.Identity)
 	main.Device.ViaDevice = bridgeID(t)
 	main.Components[lineKey] = t.line(id, m.Name)
+	if m.Session {
+		main.Components[sessionKey] = t.session(id, m.Name)
+	}
 	main.Components[eventKey] = t.event(id, m.Name)
 	t.addControls(main.Components, id, m.Name, m.Parameters)
 	addQuantities(main.Components, id, m.Identity.Medium, m.of(0))
@@ -91,9 +95,10 @@ const (
 	program = "meter2mqtt"
 	home    = "https://github.com/meter2mqtt/meter2mqtt"
 
-	// lineKey and eventKey are no keys that a value can have: components of ours.
-	lineKey  = "diagnostic_line"
-	eventKey = "diagnostic_event"
+	// These are no keys that a value can have: components of ours.
+	lineKey    = "diagnostic_line"
+	sessionKey = "diagnostic_session"
+	eventKey   = "diagnostic_event"
 )
 
 // EventTypes are what BASE/METER/event can tell. Home Assistant refuses others.
@@ -143,6 +148,20 @@ func (t Topics) line(id, name string) component {
 	c.Availability = []availability{{t.Base + "/bridge/availability"}}
 	c.StateTopic = t.Base + "/" + name + "/diagnostic"
 	c.Template = valueTemplate("line")
+	return c
+}
+
+// SessionStates are what the diagnostic topic can tell of a session. Home Assistant
+// refuses others.
+var SessionStates = []string{"starting", "scanning", "joining", "joined", "limited", "waiting", "closed"}
+
+// session shows the state of a session that has states, also while the meter is
+// offline.
+func (t Topics) session(id, name string) component {
+	c := entity(UniqueID(id, sessionKey), "Session", hass.Enum(SessionStates...))
+	c.Availability = []availability{{t.Base + "/bridge/availability"}}
+	c.StateTopic = t.Base + "/" + name + "/diagnostic"
+	c.Template = valueTemplate("session")
 	return c
 }
 

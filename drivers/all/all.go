@@ -9,6 +9,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers/iec62056"
 	"github.com/meter2mqtt/meter2mqtt/drivers/mbus"
 	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
+	"github.com/meter2mqtt/meter2mqtt/drivers/routeb"
 )
 
 // Drivers are all protocols, in the order in which help shows them.
@@ -19,6 +20,7 @@ var Drivers = []drivers.Driver{
 	iec62056.Driver,
 	iec62056.LIS200,
 	corus.Driver,
+	routeb.Driver,
 }
 
 // ByName is the driver with that name, as configured: "p1".

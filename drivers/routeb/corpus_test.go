@@ -30,10 +30,18 @@ func unhex(t testing.TB, s string) []byte {
 var houseFrame = (&Frame{
 	TID: 1, Source: Meter, Sink: Controller, Service: GetRes,
 	Properties: []Property{
-		{epcOperation, []byte{0x30}}, {epcCoefficient, []byte{0, 0, 0, 1}}, {epcDigits, []byte{6}}, {epcUnit, []byte{1}},
-		{epcImport, []byte{0, 1, 0xE2, 0x40}}, {epcExport, []byte{0, 0, 3, 0x15}}, {epcPower, []byte{0xFF, 0xFF, 0xFF, 0x06}},
-		{epcCurrent, []byte{0, 56, 0x7F, 0xFE}}, {epcHalfImport, []byte{7, 0xEA, 11, 21, 10, 30, 0, 0, 1, 0xE2, 0x40}},
-		{epcHalfExport, []byte{7, 0xEA, 11, 21, 10, 30, 0, 0, 0, 3, 0x15}}, {epcTime, []byte{10, 47}}, {epcDate, []byte{7, 0xEA, 11, 21}},
+		{epcOperation, []byte{0x30}},
+		{epcCoefficient, []byte{0, 0, 0, 1}},
+		{epcDigits, []byte{6}},
+		{epcUnit, []byte{1}},
+		{epcImport, []byte{0, 1, 0xE2, 0x40}},
+		{epcExport, []byte{0, 0, 3, 0x15}},
+		{epcPower, []byte{0xFF, 0xFF, 0xFF, 0x06}},
+		{epcCurrent, []byte{0, 56, 0x7F, 0xFE}},
+		{epcHalfImport, []byte{7, 0xEA, 11, 21, 10, 30, 0, 0, 1, 0xE2, 0x40}},
+		{epcHalfExport, []byte{7, 0xEA, 11, 21, 10, 30, 0, 0, 0, 3, 0x15}},
+		{epcTime, []byte{10, 47}},
+		{epcDate, []byte{7, 0xEA, 11, 21}},
 	},
 }).AppendTo(nil)
 
@@ -77,10 +85,14 @@ type corpusCase struct {
 	}
 }
 
-func code(t testing.TB, s string) byte { return unhex(t, s)[0] }
+func code(t testing.TB, s string) byte {
+	t.Helper()
+	return unhex(t, s)[0]
+}
 
 // request is what the case's frame answers.
 func (c *corpusCase) request(t testing.TB) *request {
+	t.Helper()
 	r := &request{object: Meter, service: Service(code(t, c.Request.ESV)), tid: c.Request.TID}
 	for _, e := range c.Request.EPCs {
 		r.properties = append(r.properties, Property{EPC: code(t, e)})
@@ -100,6 +112,7 @@ func TestCorpusFrames(t *testing.T) {
 }
 
 func (c *corpusCase) check(t *testing.T) {
+	t.Helper()
 	var f Frame
 	_, _, err := f.Parse(unhex(t, c.Frame))
 	taken := err == nil

@@ -3,6 +3,7 @@ package routeb
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -76,20 +77,20 @@ func (i *Item) check() drivers.Check {
 		return drivers.CheckSum8
 	case UDPLine:
 		return drivers.CheckRelayed
+	case TextLine, Bare:
 	}
 	return drivers.CheckNone
 }
+
+// tellers are the services that tell values.
+var tellers = []Service{GetRes, GetSNA, Inf, InfC, SetGetRes, SetGetSNA}
 
 // speaks says whether a frame tells values of a meter.
 func (f *Frame) speaks() bool {
 	if f.Source.class() != Meter.class() {
 		return false
 	}
-	switch f.Service {
-	case GetRes, GetSNA, Inf, InfC, SetGetRes, SetGetSNA:
-		return true
-	}
-	return false
+	return slices.Contains(tellers, f.Service)
 }
 
 // told is the list of a frame that tells values.

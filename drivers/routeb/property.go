@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -365,16 +364,6 @@ func encodeLocation(text string) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: location %.40q: want a place as in \"kitchen 1\"", drivers.ErrValue, text)
-}
-
-// locations are the texts of all places.
-func locations() []string {
-	all := []string{placeNotSet, placeNotFixed}
-	for c := 8; c < 0x80; c++ {
-		s, _ := parseLocation([]byte{byte(c)})
-		all = append(all, s)
-	}
-	return slices.Compact(all)
 }
 
 // signed reads a signed register. No data and the overflow codes give false.

@@ -96,10 +96,10 @@ func (s *Scanner) Next(item *Item) error {
 		}
 		s.pos += n
 		s.seen = 0
-		switch v {
-		case yes:
+		if v == yes {
 			return nil
-		case lost:
+		}
+		if v == lost {
 			return &s.lost
 		}
 	}
@@ -172,13 +172,13 @@ func (s *Scanner) line(b []byte, item *Item) (int, verdict) {
 			*item = Item{Form: TextLine, Text: b[:i]}
 			return i, yes
 		case udpWord[0], j11Mark[0]:
-			yesOrMore := begins(b[i:], udpWord) + begins(b[i:], j11Mark)
-			if yesOrMore == yes {
+			switch max(begins(b[i:], udpWord), begins(b[i:], j11Mark)) {
+			case yes:
 				return i, skip
-			}
-			if yesOrMore == more {
+			case more:
 				s.seen = i
 				return 0, more
+			default: // text
 			}
 		}
 	}
@@ -196,17 +196,16 @@ func (s *Scanner) bare(b []byte, item *Item) (int, verdict) {
 	if v == yes && n > maxPayload {
 		v = no
 	}
-	switch v {
-	case yes:
+	switch {
+	case v == yes:
 		*item = Item{Form: Bare, Datagram: Datagram{Side: -1, Data: b[:n]}}
 		return n, yes
-	case more:
-		if len(b) > maxPayload {
-			return s.lose(len(bareMark), "length", len(b), drivers.ErrLong)
-		}
-		return 0, more
+	case v == no:
+		return s.lose(len(bareMark), "service", 10, drivers.ErrSyntax)
+	case len(b) > maxPayload:
+		return s.lose(len(bareMark), "length", len(b), drivers.ErrLong)
 	}
-	return s.lose(len(bareMark), "service", 10, drivers.ErrSyntax)
+	return 0, more
 }
 
 // The binary dialogue's frames: mark (4), command (2), length of what follows the

@@ -61,6 +61,7 @@ type session struct {
 // link is the session with the meter, as the module tells it.
 type link struct {
 	joined   bool
+	leaving  bool // we end it
 	limited  bool
 	refused  bool          // the meter did not accept us
 	scanned  bool          // the scan is over
@@ -150,8 +151,9 @@ func (s *session) Close(ctx context.Context) error {
 		return nil
 	}
 	defer s.wakeOnEnd(ctx)()
+	s.link.leaving = true
 	err := s.module.leave(ctx)
-	s.link.joined = false
+	s.link.joined, s.link.leaving = false, false
 	if errors.Is(err, drivers.ErrTimeout) || errors.Is(err, drivers.ErrRefused) {
 		return nil
 	}

@@ -35,7 +35,7 @@ func (s *session) History(ctx context.Context, from, to time.Time, each func(*dr
 		return s.shortHistory(ctx, from, to, each)
 	}
 	return s.eachDay(ctx, from, to, func(rows []Row) error {
-		return s.emit(rows, half, from, to, each)
+		return giveEach(s.within(rows, half, from, to), each)
 	})
 }
 
@@ -47,16 +47,23 @@ var (
 	minute = kindOfRow{&aMinuteImport, &aMinuteExport}
 )
 
-// emit gives rows within the time asked for.
-func (s *session) emit(rows []Row, kind kindOfRow, from, to time.Time, each func(*drivers.Reading) error) error {
+// within are the rows within the time asked for, as readings.
+func (s *session) within(rows []Row, kind kindOfRow, from, to time.Time) (list []*drivers.Reading) {
 	for _, row := range rows {
 		if row.At.Wall.Before(from) || row.At.Wall.After(to) {
 			continue
 		}
 		if r := s.row(row, kind); len(r.Values) > 0 {
-			if err := each(r); err != nil {
-				return err
-			}
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+func giveEach(list []*drivers.Reading, each func(*drivers.Reading) error) error {
+	for _, r := range list {
+		if err := each(r); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -78,27 +85,22 @@ func (s *session) row(row Row, kind kindOfRow) *drivers.Reading {
 // shortHistory merges half-hours and minutes, oldest first.
 func (s *session) shortHistory(ctx context.Context, from, to time.Time, each func(*drivers.Reading) error) error {
 	var all []*drivers.Reading
-	collect := func(r *drivers.Reading) error {
-		all = append(all, r)
+	err := s.eachDay(ctx, from, to, func(rows []Row) error {
+		all = append(all, s.within(rows, half, from, to)...)
 		return nil
+	})
+	if err == nil {
+		err = s.minutes(ctx, from, to, func(rows []Row) { all = append(all, s.within(rows, minute, from, to)...) })
 	}
-	if err := s.eachDay(ctx, from, to, func(rows []Row) error { return s.emit(rows, half, from, to, collect) }); err != nil {
-		return err
-	}
-	if err := s.minutes(ctx, from, to, collect); err != nil {
+	if err != nil {
 		return err
 	}
 	slices.SortStableFunc(all, func(a, b *drivers.Reading) int { return a.Time.Wall.Compare(b.Time.Wall) })
-	for _, r := range all {
-		if err := each(r); err != nil {
-			return err
-		}
-	}
-	return nil
+	return giveEach(all, each)
 }
 
 // minutes asks for the meter's minutes, ten at a time.
-func (s *session) minutes(ctx context.Context, from, to time.Time, each func(*drivers.Reading) error) error {
+func (s *session) minutes(ctx context.Context, from, to time.Time, take func([]Row)) error {
 	now, err := s.clock(ctx)
 	if err != nil {
 		return err
@@ -124,10 +126,7 @@ func (s *session) minutes(ctx context.Context, from, to time.Time, each func(*dr
 			if err != nil {
 				return fmt.Errorf("%s: minutes: %w: %w", s.line, err, drivers.ErrSyntax)
 			}
-			slices.Reverse(rows)
-			if err := s.emit(rows, minute, from, to, each); err != nil {
-				return err
-			}
+			take(rows)
 		}
 	}
 	return nil

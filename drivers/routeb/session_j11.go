@@ -157,7 +157,9 @@ func (m *j11Module) join(ctx context.Context, p *PAN) error {
 		data    []byte
 	}{
 		{j11Login, []byte(m.s.cfg.ID.Reveal() + m.s.cfg.Password.Reveal())},
-		{j11Start, nil}, {j11Open, []byte{port >> 8, port & 0xFF}}, {j11Join, nil},
+		{j11Start, nil},
+		{j11Open, []byte{port >> 8, port & 0xFF}},
+		{j11Join, nil},
 	} {
 		if _, err := m.command(ctx, c.command, c.data); err != nil {
 			return err

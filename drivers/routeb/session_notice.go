@@ -73,7 +73,7 @@ func (s *session) up() {
 
 // down notes that there is no session. What was asked gets no answer any more.
 func (s *session) down() {
-	if s.link.joined {
+	if s.link.joined && !s.link.leaving {
 		s.setState(stateJoining)
 	}
 	s.link.joined = false
@@ -113,10 +113,10 @@ func (s *session) heard(f *Frame) {
 		s.link.renewed = false
 		return
 	}
-	switch f.Service {
-	case Inf, InfC:
+	if f.Service == Inf || f.Service == InfC {
 		s.told(f)
-	case Get, InfReq:
+	}
+	if f.Service == Get || f.Service == InfReq {
 		s.asked(f)
 	}
 }
@@ -162,8 +162,10 @@ var ourNode = map[byte][]byte{
 	epcClasses:        {0, 2},
 	epcInstances:      {1, 0x05, 0xFF, 0x01},
 	epcDigits:         {1, 0x05, 0xFF},
-	epcMapGet: {10, epcOperation, epcVersion, epcIdentification, epcMaker, epcMapInf, epcMapSet, epcMapGet,
-		epcCoefficient, epcClasses, epcInstances},
+	epcMapGet: {
+		10, epcOperation, epcVersion, epcIdentification, epcMaker, epcMapInf, epcMapSet, epcMapGet,
+		epcCoefficient, epcClasses, epcInstances,
+	},
 }
 
 // asked answers what the meter asks of us.

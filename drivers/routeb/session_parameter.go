@@ -45,8 +45,12 @@ func settings() []setting {
 	minutes := parameter(paramMinutes, drivers.Text, "Which minutes the meter gives: the newest, and how many up to 10, as in \"2026-01-15T12:47 10\".")
 	minutes.MaxLen = selectionLen
 	return []setting{
-		{clock, []byte{epcDate, epcTime}}, {location, []byte{epcLocation}}, {operation, []byte{epcOperation}},
-		{day, []byte{epcDay}}, {halves, []byte{epcHalvesSelect}}, {minutes, []byte{epcMinutesSelect}},
+		{clock, []byte{epcDate, epcTime}},
+		{location, []byte{epcLocation}},
+		{operation, []byte{epcOperation}},
+		{day, []byte{epcDay}},
+		{halves, []byte{epcHalvesSelect}},
+		{minutes, []byte{epcMinutesSelect}},
 	}
 }
 

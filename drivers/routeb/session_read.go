@@ -3,6 +3,7 @@ package routeb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,16 +18,22 @@ var (
 	groundwork = []byte{epcUnit, epcCoefficient, epcDigits, epcSerial, epcMaker, epcMapGet, epcMapSet, epcMapInf}
 	fast       = []byte{epcPower, epcCurrent}
 	totals     = []byte{epcImport, epcExport, epcDate, epcTime}
-	facts      = []byte{epcOperation, epcFault, epcVersion, epcLocation, epcRouteB, epcIdentification, epcFaultCode,
-		epcFaultText, epcFactory, epcProduct, epcProduced}
+	facts      = []byte{
+		epcOperation, epcFault, epcVersion, epcLocation, epcSerial, epcMaker, epcCoefficient, epcRouteB,
+		epcIdentification, epcFaultCode, epcFaultText, epcFactory, epcProduct, epcProduced,
+	}
 	latches = []byte{epcHalfImport, epcHalfExport}
 )
 
 const (
-	factsEvery = 6 * time.Hour
-	// halfHour is how old the meter's last half-hour may be before it is asked for;
+	factsEvery = time.Hour
+	mandatory  = 6 // of the facts; the others a meter may lack
+	// eagerly is how many readings have the totals whatever is configured: a total
+	// is believed once several bear it out.
+	eagerly = 3
+	// latchAge is how old the meter's last half-hour may be before it is asked for;
 	// it comes by itself within five minutes.
-	halfHour = 36 * time.Minute
+	latchAge = 36 * time.Minute
 )
 
 // meter is what is known of the meter.
@@ -117,7 +124,26 @@ func (s *session) lay(ctx context.Context) ([]Property, error) {
 	if s.meter.mapped && s.meter.scaled {
 		return nil, nil
 	}
-	return s.get(ctx, Meter, groundwork...)
+	list, err := s.get(ctx, Meter, groundwork...)
+	if err != nil || !s.meter.mapped || s.meter.codes.Has(epcSerial) {
+		return list, err
+	}
+	return list, s.askNode(ctx)
+}
+
+// askNode lets the node profile say who a meter is that has no serial number.
+func (s *session) askNode(ctx context.Context) error {
+	list, err := s.get(ctx, NodeProfile, epcIdentification, epcMaker)
+	for _, p := range list {
+		text := fmt.Sprintf("%X", p.EDT)
+		switch p.EPC {
+		case epcIdentification:
+			s.meter.identity.ID = text
+		case epcMaker:
+			s.meter.identity.Manufacturer = text
+		}
+	}
+	return err
 }
 
 // due are the properties to ask for now.
@@ -127,14 +153,14 @@ func (s *session) due(want []obis.Code) (list []byte) {
 	}
 	now := time.Now()
 	list = slices.Clone(fast)
-	if now.Sub(s.meter.totalsAt) >= s.cfg.TotalsEvery {
+	if s.meter.reads < eagerly || now.Sub(s.meter.totalsAt) >= s.cfg.TotalsEvery {
 		s.meter.totalsAt = now
 		list = append(list, totals...)
 		if s.meter.gives(epcMinute) && s.meter.mapped {
 			list = append(list, epcMinute)
 		}
 	}
-	if s.meter.reads > 0 && now.Sub(s.meter.latched) > halfHour && now.Sub(s.meter.minuteAt) > time.Minute {
+	if s.meter.reads > 0 && now.Sub(s.meter.latched) > latchAge && now.Sub(s.meter.minuteAt) > time.Minute {
 		s.meter.minuteAt = now
 		list = append(list, latches...)
 	}
@@ -150,7 +176,7 @@ func (s *session) facts(ctx context.Context) ([]Property, error) {
 	s.meter.factsAt = time.Now()
 	list := facts
 	if !s.meter.mapped {
-		list = facts[:4] // the others are optional
+		list = facts[:mandatory]
 	}
 	got, err := s.get(ctx, Meter, list...)
 	if errors.Is(err, drivers.ErrTimeout) {

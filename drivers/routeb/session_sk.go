@@ -245,7 +245,6 @@ func (m *skModule) restricted(ctx context.Context) (yes bool, err error) {
 const leaveWait = 3 * time.Second
 
 func (m *skModule) leave(ctx context.Context) error {
-	m.s.link.joined = true
 	if err := m.command(ctx, "SKTERM", nil); err != nil {
 		return err
 	}

@@ -100,17 +100,17 @@ func field(b []byte, size int) (f, rest []byte, v verdict) {
 func (s *Scanner) udp(b []byte, item *Item) (int, verdict) {
 	var d Datagram
 	rest, size, v := d.head(b[len(udpWord):])
-	switch v {
-	case no:
+	if v == no {
 		return s.lose(len(udpWord), "ERXUDP line", len(udpWord), drivers.ErrSyntax)
-	case more:
+	}
+	if v == more {
 		return 0, more
 	}
 	n, v := s.payload(rest, size, &d)
-	switch v {
-	case no:
+	if v == no {
 		return s.lose(len(udpWord), "data", len(b)-len(rest), drivers.ErrSyntax)
-	case more:
+	}
+	if v == more {
 		return 0, more
 	}
 	*item = Item{Form: UDPLine, Datagram: d}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -83,12 +84,10 @@ func named(name string) drivers.Value { return drivers.Value{Name: name, Kind: d
 // hexOf reads data of one of the sizes as hexadecimal digits.
 func hexOf(sizes ...int) func([]byte) (string, bool) {
 	return func(b []byte) (string, bool) {
-		for _, n := range sizes {
-			if len(b) == n {
-				return fmt.Sprintf("%X", b), true
-			}
+		if !slices.Contains(sizes, len(b)) {
+			return "", false
 		}
-		return "", false
+		return fmt.Sprintf("%X", b), true
 	}
 }
 
