@@ -143,7 +143,7 @@ func (d *Decoder) askParameters(body []byte) (known bool) {
 	d.asked = d.asked[:0]
 	m := d.all.mapFor(d.firmware)
 	for len(body) > 0 {
-		id, rest, ok := cutID(body)
+		id, rest, ok := CutID(body)
 		if !ok {
 			return false
 		}

@@ -49,8 +49,9 @@ func (id ID) appendTo(b []byte) []byte {
 // String is the number.
 func (id ID) String() string { return strconv.Itoa(int(id)) }
 
-// cutID reads an id and gives what follows it.
-func cutID(b []byte) (id ID, rest []byte, ok bool) {
+// CutID reads an id in the body of a command and gives what follows it; false: there
+// is none.
+func CutID(b []byte) (id ID, rest []byte, ok bool) {
 	switch {
 	case len(b) == 0:
 		return 0, nil, false
@@ -193,3 +194,30 @@ var (
 	passMessage  = []byte{'P', 'A', 'S', 'S', 0xE0, 0xAE}
 	signOn       = []byte("/?!\r\n")
 )
+
+// ParseQuery reads the body of the command that reads a database; false: it is none.
+func ParseQuery(body []byte) (q Query, ok bool) {
+	if len(body) != 13 || body[0]&0x0F >= byte(databases) {
+		return q, false
+	}
+	q = Query{
+		Database: Database(body[0] & 0x0F), Mask: binary.LittleEndian.Uint32(body[1:]),
+		Count: body[0]&countBit != 0, Continue: body[0]&continueBit != 0,
+	}
+	q.Newest, _ = ParseDate(body[5:9], time.UTC)
+	q.Oldest, _ = ParseDate(body[9:], time.UTC)
+	return q, true
+}
+
+// ParseDate is four bytes as the wall clock of a zone; false: they are no date.
+func ParseDate(b []byte, zone *time.Location) (time.Time, bool) {
+	if len(b) != 4 {
+		return time.Time{}, false
+	}
+	wall, ok := unpack(binary.LittleEndian.Uint32(b))
+	if !ok {
+		return time.Time{}, false
+	}
+	t := time.Unix(wall, 0).UTC()
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, zone), true
+}

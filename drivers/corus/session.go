@@ -248,13 +248,15 @@ func (s *session) quiet(ctx context.Context) error {
 	return fmt.Errorf("%s: bytes without an end: %w", s.line, drivers.ErrLong)
 }
 
-// ask sends a command and gives the data of its answer. After silence the
-// conversation is begun anew and the command sent once more, so it must be one that
-// may be carried out twice.
+// ask sends a command and gives the data of its answer. After silence it is sent once
+// more, and then once in a conversation that is begun anew, so it must be one that may
+// be carried out twice.
 func (s *session) ask(ctx context.Context, message []byte) ([]byte, error) {
-	body, err := s.exchange(ctx, message)
-	if !errors.Is(err, drivers.ErrTimeout) {
-		return body, err
+	for range 2 {
+		body, err := s.exchange(ctx, message)
+		if !errors.Is(err, drivers.ErrTimeout) {
+			return body, err
+		}
 	}
 	if err := s.signOn(ctx); err != nil {
 		return nil, err

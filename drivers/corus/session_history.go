@@ -167,6 +167,7 @@ const maxAnswered = 16 << 20
 // transferAll reads the records of a query. A transfer that breaks off goes on where
 // it stopped, as long as each attempt brings something and the line holds.
 func (s *session) transferAll(ctx context.Context, q Query) (all answered, err error) {
+	silent := false
 	for idle := 0; idle < tries; idle++ {
 		q.Count = s.cfg.Count && !s.noCount
 		held := len(all.data)
@@ -174,22 +175,19 @@ func (s *session) transferAll(ctx context.Context, q Query) (all answered, err e
 		switch {
 		case err == nil:
 			return all, nil
-		case errors.Is(err, drivers.ErrRefused) && q.Count:
-			s.noCount = true
-			continue
 		case !mayResume(err):
 			return answered{}, err
 		case len(all.data) > maxAnswered:
 			return answered{}, fmt.Errorf("%s: more than %d bytes of records: %w", s.line, maxAnswered, drivers.ErrLong)
 		}
+		if errors.Is(err, drivers.ErrRefused) { // or the command came damaged, or it is the count that is refused
+			s.noCount = idle == 1
+			continue
+		}
 		if len(all.data) > held {
 			idle = -1
 		}
-		if errors.Is(err, drivers.ErrTimeout) {
-			if err := s.signOn(ctx); err != nil {
-				return answered{}, err
-			}
-		} else if err := s.quiet(ctx); err != nil {
+		if err := s.recover(ctx, err, &silent); err != nil {
 			return answered{}, err
 		}
 		q = s.rest(q, &all)
@@ -197,9 +195,24 @@ func (s *session) transferAll(ctx context.Context, q Query) (all answered, err e
 	return answered{}, err
 }
 
+// recover makes the device ready for a command after a transfer that broke off. When
+// it has been silent twice in a row, the conversation is begun anew.
+func (s *session) recover(ctx context.Context, broke error, silent *bool) error {
+	if !errors.Is(broke, drivers.ErrTimeout) {
+		*silent = false
+		return s.quiet(ctx)
+	}
+	if *silent {
+		*silent = false
+		return s.signOn(ctx)
+	}
+	*silent = true
+	return nil
+}
+
 // mayResume says whether an error is one of a transfer that broke off.
 func mayResume(err error) bool {
-	return errors.Is(err, drivers.ErrTimeout) || errors.Is(err, drivers.ErrChecksum) ||
+	return errors.Is(err, drivers.ErrTimeout) || errors.Is(err, drivers.ErrRefused) || errors.Is(err, drivers.ErrChecksum) ||
 		errors.Is(err, drivers.ErrShort) || errors.Is(err, errOrder) || errors.Is(err, drivers.ErrSyntax)
 }
 

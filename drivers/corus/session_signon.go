@@ -17,13 +17,21 @@ const (
 	maxIdent  = 64
 )
 
+// errGarbled says that what the device sent on the way into a conversation was
+// damaged, so that it is worth another try.
+var errGarbled = errors.New("sign-on")
+
 // signOn wakes the device and begins a conversation. Where the option select is not
 // configured, the other one is tried when there is no password to the first.
 func (s *session) signOn(ctx context.Context) error {
 	s.open = false
 	var err error
 	for _, option := range s.options() {
-		err = s.signOnWith(ctx, option)
+		for range tries {
+			if err = s.signOnWith(ctx, option); !errors.Is(err, errGarbled) {
+				break
+			}
+		}
 		if err == nil {
 			s.option, s.open, s.heard = option, true, time.Now()
 			return nil
@@ -116,8 +124,10 @@ func (s *session) identification(ctx context.Context) ([]byte, error) {
 	for {
 		c, err := s.next(ctx, s.cfg.AnswerWait)
 		switch {
+		case errors.Is(err, drivers.ErrTimeout):
+			return nil, fmt.Errorf("%w: identification: %w", errGarbled, err)
 		case err != nil:
-			return nil, fmt.Errorf("identification: %w", err)
+			return nil, err
 		case len(line) == 0 && c != '/': // further NULs of the wake-up
 		case c == '\n':
 			return s.checked(bytes.TrimRight(line, "\r"))
@@ -132,11 +142,11 @@ func (s *session) identification(ctx context.Context) ([]byte, error) {
 func (s *session) checked(ident []byte) ([]byte, error) {
 	for _, c := range ident {
 		if c < ' ' || c > '~' {
-			return nil, fmt.Errorf("%s: identification %q: %w", s.line, ident, drivers.ErrSyntax)
+			return nil, fmt.Errorf("%w: %s: identification %q: %w", errGarbled, s.line, ident, drivers.ErrSyntax)
 		}
 	}
 	if len(ident) < 5 {
-		return nil, fmt.Errorf("%s: identification %q is too short: %w", s.line, ident, drivers.ErrSyntax)
+		return nil, fmt.Errorf("%w: %s: identification %q is too short: %w", errGarbled, s.line, ident, drivers.ErrSyntax)
 	}
 	return ident, nil
 }
@@ -165,7 +175,7 @@ func (s *session) password(ctx context.Context) error {
 		}
 	}
 	if !bytes.Equal(got, passMessage) {
-		return fmt.Errorf("%s: % x instead of PASS and its check: %w", s.line, got, drivers.ErrChecksum)
+		return fmt.Errorf("%w: %s: % x instead of PASS and its check: %w", errGarbled, s.line, got, drivers.ErrChecksum)
 	}
 	if err := s.send(ctx, passMessage); err != nil {
 		return err

@@ -202,7 +202,7 @@ func (m *iecMeter) serve(ctx context.Context, line io.ReadWriter) error {
 	if m.mode == iec62056.ModeD {
 		return t.push(ctx)
 	}
-	t.in = received(ctx, line)
+	t.in = received(ctx, line, 0x7F)
 	for ctx.Err() == nil {
 		if err := t.conversation(ctx); err != nil && ctx.Err() == nil {
 			return err
@@ -211,8 +211,9 @@ func (m *iecMeter) serve(ctx context.Context, line io.ReadWriter) error {
 	return nil
 }
 
-// received gives the bytes of a line one by one, and is closed when the line ends.
-func received(ctx context.Context, line io.Reader) <-chan byte {
+// received gives the bytes of a line one by one, those of their bits that mask has,
+// and is closed when the line ends.
+func received(ctx context.Context, line io.Reader, mask byte) <-chan byte {
 	c := make(chan byte, 256)
 	go func() {
 		defer close(c)
@@ -221,7 +222,7 @@ func received(ctx context.Context, line io.Reader) <-chan byte {
 			n, err := line.Read(buf)
 			for _, b := range buf[:n] {
 				select {
-				case c <- b & 0x7F:
+				case c <- b & mask:
 				case <-ctx.Done():
 					return
 				}

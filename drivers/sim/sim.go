@@ -66,6 +66,7 @@ func all() []simulated {
 		{driver: "mbus", faults: mbusFaults, models: mbusModelNames(), make: newMBus},
 		{driver: "iec62056-21", faults: iecFaults, models: iecModelNames(), make: newIEC},
 		{driver: "lis200", faults: iecFaults, make: newLIS200},
+		{driver: "corus", faults: corusFaults, make: newCorus},
 	}
 }
 
