@@ -25,6 +25,7 @@ type line struct {
 	zones   func(*meter) drivers.Zones
 	observe func(meter string, r *drivers.Reading)
 	log     zerolog.Logger
+	flight  flight
 
 	supervisor transport.Supervisor
 	queue      *queue // of commands
@@ -34,6 +35,9 @@ type line struct {
 // newLine makes the line of meters that name the same port.
 func newLine(meters []*meter, zones func(*meter) drivers.Zones, observe func(string, *drivers.Reading)) *line {
 	l := &line{meters: meters, zones: zones, observe: observe, log: meters[0].log}
+	for _, m := range meters {
+		m.hears(&l.flight)
+	}
 	if meters[0].config.Driver.Push() {
 		l.addTaps()
 		return l
@@ -120,6 +124,7 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 		},
 		Bytes: func(p []byte) {
 			watch.bytes(p)
+			l.flight.hear(p)
 			for _, tap := range l.taps {
 				tap.Send(p)
 			}

@@ -76,23 +76,25 @@ type meter struct {
 	line      transport.State
 	lineAt    time.Time // since when
 
-	published time.Time // the state
-	waiting   bool      // the picture changed since
-	fresh     bool      // by a reading
-	number    uint64    // of the last state, in the journal
-	again     time.Time // when the state is published once more after an announcement; zero: not
-	counted   time.Time // the diagnostic topic
-	counts    counts
-	losses    losses
-	payload   int  // size of the last state, to make room for the next
-	exchanged bool // a total of the reading at hand started anew
-	toldTwice bool // that a code came twice
-	notes     map[string]bool
-	learned   bool          // something was learned since it was saved
-	drift     time.Duration // of the meter's clock, ahead of ours
-	clockOff  bool
-	roundTrip time.Duration // of the last exchange, of a meter that is asked
-	doubtful  bool          // a total of the last reading was held back
+	published  time.Time // the state
+	waiting    bool      // the picture changed since
+	fresh      bool      // by a reading
+	number     uint64    // of the last state, in the journal
+	again      time.Time // when the state is published once more after an announcement; zero: not
+	counted    time.Time // the diagnostic topic
+	counts     counts
+	losses     losses
+	flight     *flight // of the line; nil: before it was made
+	lostFrames lostFrames
+	payload    int  // size of the last state, to make room for the next
+	exchanged  bool // a total of the reading at hand started anew
+	toldTwice  bool // that a code came twice
+	notes      map[string]bool
+	learned    bool          // something was learned since it was saved
+	drift      time.Duration // of the meter's clock, ahead of ours
+	clockOff   bool
+	roundTrip  time.Duration // of the last exchange, of a meter that is asked
+	doubtful   bool          // a total of the last reading was held back
 
 	session    string // the state of a session that has states; "": it has none
 	attachment string // what such a session wants remembered
@@ -116,6 +118,7 @@ func (m *meter) accept(r *drivers.Reading) {
 	defer m.mu.Unlock()
 	now := r.Received
 	m.counts.good++
+	m.lostFrames.dealt(m.flight)
 	m.tellNote(r)
 	m.noteAbsence(now)
 	m.pace.saw(now)
@@ -181,6 +184,7 @@ func (m *meter) refuse(e *drivers.FrameError, now time.Time) {
 	defer m.mu.Unlock()
 	m.counts.refused++
 	m.losses.lost(e, now, m.log)
+	m.lostFrames.note(e, now, m.flight)
 }
 
 // setLine notes what the line does.

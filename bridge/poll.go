@@ -54,6 +54,7 @@ func (a *asked) every() time.Duration {
 // one turn at most.
 func (l *line) poll(ctx context.Context, open drivers.Line) error {
 	defer l.takeLeave(ctx)
+	open = heardLine{open, &l.flight}
 	l.queue.open()
 	defer l.shutQueue()
 	for {
@@ -111,6 +112,7 @@ func (l *line) ask(ctx context.Context, open drivers.Line, a *asked) error {
 	ctx, cancel := context.WithTimeout(ctx, longestAsk)
 	defer cancel()
 	began := time.Now()
+	a.meter.asks()
 	if err := l.dial(ctx, open, a); err != nil {
 		return err
 	}

@@ -1,7 +1,11 @@
 package drivers
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,6 +23,7 @@ type Span struct {
 	Value  string   `json:"value,omitempty"` // what was read from it, as Value.String writes it; several with "; " between
 	Clear  string   `json:"clear,omitempty"` // its bytes deciphered or unescaped, in hexadecimal
 	Bad    bool     `json:"bad,omitempty"`   // the telegram was refused for this; Text says why
+	Fit    string   `json:"fit,omitempty"`   // of a check that does not fit: the bytes that would, in hexadecimal
 }
 
 // Unexplained is the name of bytes that belong to no telegram.
@@ -225,6 +230,38 @@ func (e *Explanation) settle(b blame) {
 	if hint := Hint(b.why); hint != "" {
 		s.Text += " (" + hint + ")"
 	}
+	if lost, ok := errors.AsType[*FrameError](b.why); ok && i == b.offset {
+		s.Fit = hex.EncodeToString(e.fitting(e.owner[at], lost))
+	}
+}
+
+// fitting are the bytes that a check should have had, in the form in which those
+// stand that it has: low or high byte first, or in hexadecimal digits. nil: they
+// are in none.
+func (e *Explanation) fitting(owner int32, lost *FrameError) []byte {
+	if !errors.Is(lost.Err, ErrChecksum) || lost.Got == lost.Want {
+		return nil
+	}
+	var sent []byte
+	for i, o := range e.owner {
+		if o == owner {
+			sent = append(sent, e.data[i])
+		}
+	}
+	if len(sent) == 0 || len(sent) > 4 {
+		return nil
+	}
+	for _, form := range [...]func(n uint32) []byte{
+		func(n uint32) []byte { return binary.LittleEndian.AppendUint32(nil, n)[:len(sent)] },
+		func(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n)[4-len(sent):] },
+		func(n uint32) []byte { return fmt.Appendf(nil, "%0*X", len(sent), n) },
+		func(n uint32) []byte { return fmt.Appendf(nil, "%0*x", len(sent), n) },
+	} {
+		if fit := form(lost.Want); bytes.Equal(form(lost.Got), sent) && len(fit) == len(sent) {
+			return fit
+		}
+	}
+	return nil
 }
 
 // holds says whether the i-th byte of a refused telegram is not another's.

@@ -26,6 +26,7 @@ const maxLine = 1 << 20
 type Sink struct {
 	Reading func(*drivers.Reading) error
 	Refused func(*drivers.FrameError)
+	Meter   string // of a report: whose frames; "": all
 }
 
 // Decode feeds all of in to d, with a final Gap. Its errors are those of the
@@ -115,12 +116,15 @@ func (r *run) hexText(in io.Reader) error {
 }
 
 // recording feeds what the gateway received, and tells a decoder that asks for it
-// what was sent.
+// what was sent. Each frame of a report stands alone: silence is behind it.
 func (r *run) recording(in io.Reader) error {
 	overhearer, overhears := r.decoder.(drivers.Overhearer)
 	for entry, err := range transport.ReadRecording(in) {
 		if err != nil {
 			return err
+		}
+		if r.sink.Meter != "" && entry.Meter != r.sink.Meter {
+			continue
 		}
 		if entry.Dir != transport.Received {
 			if overhears {
@@ -129,6 +133,9 @@ func (r *run) recording(in io.Reader) error {
 			continue
 		}
 		r.decoder.Feed(entry.Data)
+		if entry.Meter != "" {
+			r.decoder.Gap()
+		}
 		if err := r.drain(); err != nil {
 			return err
 		}

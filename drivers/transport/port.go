@@ -47,6 +47,7 @@ type Port struct {
 	RTS, DTR Signal       // serial, rfc2217; P1 adapters wire the data request to one of them
 	Address  string       // tcp, rfc2217: host:port, or [IPv6]:port
 	Speed    float64      // replay: times the recorded pace; 0: without any pause
+	Meter    string       // replay: whose entries of a report; "": all
 }
 
 // bauds are the speeds that tarm/serial can set.
@@ -70,7 +71,7 @@ const (
 //	serial:///dev/ttyUSB0?baud=115200&mode=8N1     the same; also rts=on, dtr=off
 //	tcp://host:port                                host: name, IPv4 or [IPv6]
 //	rfc2217://host:port?baud=9600&mode=7E1         the same with the keys of a serial port
-//	replay:FILE?speed=10                           a recording; speed: a factor or max
+//	replay:FILE?speed=10                           a recording; speed: a factor or max; meter: whose part of a report
 //	mqtt:TOPIC                                     each message of the topic is one telegram
 //
 // A path is taken as it stands: nothing in it is percent-decoded. What a serial
@@ -306,14 +307,14 @@ func notHostRune(r rune) bool {
 
 // parseReplay reads what follows replay: .
 func parseReplay(rest string) (Port, error) {
-	path, q, err := splitQuery(rest, "speed")
+	path, q, err := splitQuery(rest, "speed", "meter")
 	if err != nil {
 		return Port{}, err
 	}
 	if path == "" {
 		return Port{}, portError("write replay:FILE, with a file that `meter2mqtt record` made", "port replay: no file named")
 	}
-	p := Port{Scheme: Replay, Path: filepath.Clean(path), Speed: 1}
+	p := Port{Scheme: Replay, Path: filepath.Clean(path), Speed: 1, Meter: q["meter"]}
 	text, ok := q["speed"]
 	switch {
 	case !ok:
@@ -404,13 +405,19 @@ func (p Port) settingsText() string {
 }
 
 func (p Port) replayText() string {
+	text := "replay:" + p.Path
 	switch {
 	case p.Speed == 0:
-		return "replay:" + p.Path + "?speed=max"
-	case p.Speed == 1 && !strings.Contains(p.Path, "?"):
-		return "replay:" + p.Path
+		text += "?speed=max"
+	case p.Speed == 1 && p.Meter == "" && !strings.Contains(p.Path, "?"):
+		return text
+	default:
+		text += "?speed=" + strconv.FormatFloat(p.Speed, 'f', -1, 64)
 	}
-	return "replay:" + p.Path + "?speed=" + strconv.FormatFloat(p.Speed, 'f', -1, 64)
+	if p.Meter != "" {
+		text += "&meter=" + p.Meter
+	}
+	return text
 }
 
 // Key tells ports apart: meters whose ports have one key share its line. The

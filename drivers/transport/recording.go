@@ -28,9 +28,10 @@ const (
 
 // Entry is one line of a recording: {"t":seconds,"dir":"rx","hex":"…"}.
 type Entry struct {
-	At   time.Duration // since the recording began
-	Dir  Direction
-	Data []byte
+	At    time.Duration // since the recording began
+	Dir   Direction
+	Data  []byte
+	Meter string // of a report: whose line it was; "": not told
 }
 
 const (
@@ -100,6 +101,8 @@ func parseEntry(line []byte) (Entry, error) {
 		T   *float64
 		Dir Direction
 		Hex *string
+
+		Meter string
 	}
 	if err := json.Unmarshal(line, &raw); err != nil {
 		return Entry{}, fmt.Errorf("no JSON object: %w", err)
@@ -118,7 +121,7 @@ func parseEntry(line []byte) (Entry, error) {
 		return Entry{}, errors.New("hex is no even number of hexadecimal digits")
 	}
 	at := time.Duration(math.Round(*raw.T * float64(time.Second)))
-	return Entry{At: at, Dir: raw.Dir, Data: data}, nil
+	return Entry{At: at, Dir: raw.Dir, Data: data, Meter: raw.Meter}, nil
 }
 
 // appendTo appends the entry as a line, its time to the microsecond.

@@ -56,7 +56,7 @@ func TestReadRecording(t *testing.T) {
 		}
 		got = append(got, e)
 	}
-	want := []Entry{{0, Sent, []byte("/")}, {1250 * time.Millisecond, Received, []byte("\r\n")}}
+	want := []Entry{{Dir: Sent, Data: []byte("/")}, {At: 1250 * time.Millisecond, Dir: Received, Data: []byte("\r\n")}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
 	}

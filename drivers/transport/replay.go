@@ -144,7 +144,7 @@ func (l *replayLine) load() bool {
 			l.err = l.ended(err)
 			return false
 		}
-		if len(e.Data) == 0 {
+		if len(e.Data) == 0 || l.port.Meter != "" && e.Meter != l.port.Meter {
 			continue
 		}
 		if e.At < l.at {

@@ -1,0 +1,126 @@
+package bridge
+
+import (
+	"sync"
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+)
+
+const (
+	// flightBytes is how much of what a line said is remembered: the longest
+	// telegrams have 16 kB.
+	flightBytes = 16 << 10
+	// flightFrames is how many refused frames of a meter are remembered.
+	flightFrames = 8
+)
+
+// flight is a line's flight recorder: the last bytes that it said. They are kept
+// when a frame is refused, so that a report can show them; in between it costs a
+// copy of what has arrived.
+type flight struct {
+	mu    sync.Mutex
+	ring  [flightBytes]byte
+	total int64 // bytes that ever came
+}
+
+// hear takes what has just arrived.
+func (f *flight) hear(p []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.total += int64(len(p))
+	if len(p) > flightBytes {
+		p = p[len(p)-flightBytes:]
+	}
+	at := int((f.total - int64(len(p))) % flightBytes)
+	n := copy(f.ring[at:], p)
+	copy(f.ring[:], p[n:])
+}
+
+// now is how many bytes have come.
+func (f *flight) now() int64 {
+	if f == nil {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.total
+}
+
+// since appends the bytes from an offset on, as far as they are remembered.
+func (f *flight) since(dst []byte, from int64) []byte {
+	if f == nil {
+		return dst
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	from = max(from, f.total-flightBytes, 0)
+	for from < f.total {
+		at := int(from % flightBytes)
+		n := min(flightBytes-at, int(f.total-from))
+		dst = append(dst, f.ring[at:at+n]...)
+		from += int64(n)
+	}
+	return dst
+}
+
+// refusal is a frame that was refused, and what the line said around it.
+type refusal struct {
+	at    time.Time
+	frame drivers.FrameError
+	bytes []byte // from the good telegram before, or the refused one, to this one's end
+}
+
+// lostFrames are a meter's last refused frames. Their memory is used again.
+type lostFrames struct {
+	ring  [flightFrames]refusal
+	count int
+	// Where in the flight of the line the last telegram ended, and where the one
+	// before it did, if it was good: its frame tells what went before.
+	last, before int64
+}
+
+// dealt notes that a good telegram has ended.
+func (r *lostFrames) dealt(f *flight) { r.before, r.last = r.last, f.now() }
+
+// begin notes that what follows is the answer to a question.
+func (r *lostFrames) begin(f *flight) {
+	r.last = f.now()
+	r.before = r.last
+}
+
+// note keeps a refused frame.
+func (r *lostFrames) note(e *drivers.FrameError, now time.Time, f *flight) {
+	slot := &r.ring[r.count%flightFrames]
+	r.count++
+	slot.at, slot.frame = now, *e
+	slot.bytes = f.since(slot.bytes[:0], r.before)
+	r.last = f.now()
+	r.before = r.last
+}
+
+// copies are the refused frames, oldest first, with bytes of their own.
+func (r *lostFrames) copies() []refusal {
+	var all []refusal
+	for i := max(0, r.count-flightFrames); i < r.count; i++ {
+		one := r.ring[i%flightFrames]
+		one.bytes = append([]byte(nil), one.bytes...)
+		all = append(all, one)
+	}
+	return all
+}
+
+// heardLine is a line of meters that are asked, with a flight recorder.
+type heardLine struct {
+	drivers.Line
+	flight *flight
+}
+
+// Read reads from the line.
+func (l heardLine) Read(p []byte) (int, error) {
+	n, err := l.Line.Read(p)
+	if n > 0 {
+		l.flight.hear(p[:n])
+	}
+	return n, err
+}

@@ -1,0 +1,91 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/capture"
+	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
+)
+
+const telegram = "/ABC5METER-1\r\n\r\n0-0:96.1.1(4B3132333435363738)\r\n1-0:1.8.1(000123.400*kWh)\r\n!"
+
+// refusalsOf are what a decoder of P1 meters refuses in a report.
+func refusalsOf(t *testing.T, recording string) (refused []string, readings int) {
+	t.Helper()
+	d, err := p1.Driver.NewDecoder(p1.Driver.NewConfig(), drivers.Zones{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = capture.Decode(strings.NewReader(recording), d, capture.Sink{
+		Reading: func(*drivers.Reading) error { readings++; return nil },
+		Refused: func(e *drivers.FrameError) { refused = append(refused, Kind(e)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return refused, readings
+}
+
+func TestAReportPlaysBackItsRefusalsWithoutAnID(t *testing.T) {
+	damaged := telegram + "1234\r\n"
+	cut := "/ABC5METER-1\r\n\r\n1-0:1.8.1(000123.4\r\n" + telegram[:30]
+	m := Meter{
+		Name: "main", Driver: p1.Driver, Options: p1.Driver.NewConfig(), Hidden: []string{"K12345678", "hunter22"},
+		Frames: []Frame{
+			{At: time.Unix(1e9, 0), Kind: "CRC: checksum does not fit", Bytes: []byte(damaged + "/ABC")},
+			{At: time.Unix(1e9, 0), Kind: "end line: ended too early", Bytes: []byte(cut)},
+		},
+	}
+	var out bytes.Buffer
+	if err := Write(&out, Head{Version: "1"}, []Meter{m}); err != nil {
+		t.Fatal(err)
+	}
+	refused, readings := refusalsOf(t, out.String())
+	want := []string{"CRC: checksum does not fit", "end line: ended too early"}
+	if diff := cmp.Diff(want, refused); diff != "" || readings != 0 {
+		t.Errorf("%d readings, refused (-want +got):\n%s\n%s", readings, diff, out.String())
+	}
+	for _, secret := range []string{"12345678", "4B3132333435363738", fmt.Sprintf("%x", "4B3132333435363738"), "hunter22"} {
+		if strings.Contains(out.String(), secret) {
+			t.Errorf("%s is in the report:\n%s", secret, out.String())
+		}
+	}
+}
+
+func TestAKindTellsNoID(t *testing.T) {
+	inner := drivers.WithHint(fmt.Errorf("the key does not fit: %w", drivers.ErrAuth), "look")
+	e := &drivers.FrameError{Field: "ciphering", Err: fmt.Errorf("system title KFM1234567890: %w", inner)}
+	if got := Kind(e); strings.Contains(got, "KFM") || !errors.Is(e.Err, drivers.ErrAuth) {
+		t.Errorf("kind %q", got)
+	}
+}
+
+// options are a driver's keys.
+type options struct {
+	Key     drivers.Secret `koanf:"key"`
+	ID      string         `koanf:"id"`
+	Baud    int            `koanf:"baud"`
+	Retries int            `koanf:"retries"`
+}
+
+func (*options) Validate() error { return nil }
+
+func TestSecretsAndIDsOfAConfigurationAreMaskedAtTheirLength(t *testing.T) {
+	c := &options{Key: drivers.NewSecret("canary-key"), ID: "12345678", Baud: 300, Retries: 2}
+	shown, hidden := Options(c, &options{Retries: 2})
+	want := map[string]string{"key": "**********", "id": "00000000", "baud": "300"}
+	if diff := cmp.Diff(want, shown); diff != "" {
+		t.Errorf("shown (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"canary-key", "12345678"}, hidden); diff != "" {
+		t.Errorf("hidden (-want +got):\n%s", diff)
+	}
+}
