@@ -87,6 +87,7 @@ type meter struct {
 	flight     *flight // of the line; nil: before it was made
 	lostFrames lostFrames
 	payload    int  // size of the last state, to make room for the next
+	history    int  // and of what the journal keeps of it
 	exchanged  bool // a total of the reading at hand started anew
 	toldTwice  bool // that a code came twice
 	notes      map[string]bool
@@ -301,7 +302,7 @@ func (m *meter) publishState(now time.Time) {
 		return
 	}
 	retain := m.retained()
-	b := m.picture.appendJSON(make([]byte, 0, m.payload+64))
+	b := m.picture.appendJSON(make([]byte, 0, m.payload+m.history+64))
 	m.payload = len(b)
 	message := mqttlink.Message{Topic: m.topics.state, Payload: b, Retain: retain}
 	if m.fresh {

@@ -161,28 +161,33 @@ func (g *registers) prune(now time.Time) {
 }
 
 // forHistory is a state as the journal keeps it: what it says of a nonsense clock
-// left out, and with the stamps of values that have their own.
+// left out, and with the stamps of values that have their own. It stands behind the
+// state, where that has room.
 func (m *meter) forHistory(state []byte) []byte {
-	state = m.datable(state)
-	var times []byte
+	const times = `{"times":{`
+	b := append(state, times...)
+	begin := len(b)
 	for i := range m.picture.entries {
 		e := &m.picture.entries[i]
 		if e.stale || e.value.Time.IsZero() || e.value.Time.Equal(m.picture.time) {
 			continue
 		}
-		times = append(times, ',')
-		times = drivers.AppendJSONString(times, e.quantity.Key)
-		times = append(times, `:"`...)
-		times = append(e.value.Time.AppendTo(times), '"')
+		if len(b) > begin {
+			b = append(b, ',')
+		}
+		b = drivers.AppendJSONString(b, e.quantity.Key)
+		b = append(b, `:"`...)
+		b = append(e.value.Time.AppendTo(b), '"')
 	}
-	if times == nil {
-		return state
+	dated := m.datable(state)
+	if len(b) == begin {
+		m.history = 0
+		return dated
 	}
-	b := make([]byte, 0, len(state)+len(times)+len(`"times":{},`))
-	b = append(b, `{"times":{`...)
-	b = append(b, times[1:]...)
 	b = append(b, `},`...)
-	return append(b, state[1:]...)
+	b = append(b, dated[1:]...)[len(state):]
+	m.history = len(b)
+	return b
 }
 
 // keepLate notes what of an entry of the journal belongs to Home Assistant's
