@@ -24,6 +24,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/bridge/demo"
 	"github.com/meter2mqtt/meter2mqtt/bridge/service"
+	"github.com/meter2mqtt/meter2mqtt/bridge/status"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/all"
 	"github.com/meter2mqtt/meter2mqtt/drivers/capture"
@@ -139,7 +140,7 @@ With a meter, write config.toml (config.example.toml explains every key), then:
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), readCommand(), scanCommand(), writeCommand(),
-		setClockCommand(), historyCommand(), simulateCommand(), recordCommand(), portsCommand(), versionCommand())
+		setClockCommand(), historyCommand(), simulateCommand(), recordCommand(), portsCommand(), healthCommand(), versionCommand())
 	return root
 }
 
@@ -730,6 +731,64 @@ func printPorts(out io.Writer, ports []transport.PortInfo) error {
 		if p.Warning != "" {
 			fmt.Fprintf(w, "  warning: %s\t\t\n", p.Warning)
 		}
+	}
+	return w.Flush()
+}
+
+func healthCommand() *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "Ask the running gateway whether it works, for containers",
+		Long: `Asks the gateway that runs on this machine over the socket in its state folder, and
+prints what it says. Exits 0 if the gateway works and 1 if it must be restarted, or
+does not run. A broker or a meter that is away is printed, but no reason to restart.`,
+		Example: `  meter2mqtt health
+  meter2mqtt health -c config.toml`,
+		Args: cobra.NoArgs,
+		RunE: working(func(cmd *cobra.Command, _ []string) error {
+			dir, err := flags.stateDir()
+			if err != nil {
+				return err
+			}
+			g, err := bridge.Health(cmd.Context(), dir)
+			if err != nil {
+				return err
+			}
+			return printHealth(cmd.OutOrStdout(), &g)
+		}),
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// stateDir is the state folder that the configuration names. Without -c that is
+// what the environment says, or else the usual one.
+func (f *configFlags) stateDir() (string, error) {
+	if f.file == "" && f.options == "" {
+		return bridge.StateDir(os.Getenv("METER2MQTT_STATE__DIR")), nil
+	}
+	c, err := f.load()
+	return bridge.StateDir(string(c.State.Dir)), err
+}
+
+// printHealth prints a line for the gateway and one for each meter.
+func printHealth(out io.Writer, g *status.Gateway) error {
+	if !g.Healthy() {
+		return drivers.WithHint(errors.New(g.Problem), "restart the gateway")
+	}
+	broker := "connected"
+	if !g.Broker {
+		broker = "away"
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "gateway\thealthy\tbroker %s\t%d waiting\n", broker, g.Journal.Waiting)
+	for _, m := range g.Meters {
+		state := "offline"
+		if m.Online {
+			state = "online"
+		}
+		fmt.Fprintf(w, "%s\t%s\tline %s\t%d good, %d refused, %d held back\n", m.Name, state, m.Line, m.Good, m.AllRefused(), m.HeldBack)
 	}
 	return w.Flush()
 }

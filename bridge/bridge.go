@@ -17,6 +17,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
 	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
 	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
+	"github.com/meter2mqtt/meter2mqtt/bridge/status"
 	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
@@ -55,6 +56,8 @@ type Bridge struct {
 	// must not block.
 	newcomer chan struct{}
 	requests chan mqttlink.Received
+
+	housekeeping, draining pulse
 
 	state   *state
 	journal *journal.Journal
@@ -160,6 +163,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	defer endLink()
 	var broker errgroup.Group
 	broker.Go(func() error { return b.link.Run(linkCtx, b.lastWords) })
+	broker.Go(func() error { b.serveWeb(linkCtx); return nil })
 
 	b.startLines(ctx, b.everyMeter())
 	var keepers errgroup.Group
@@ -289,6 +293,7 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 			if b.options.Beat != nil {
 				b.options.Beat(now)
 			}
+			b.housekeeping.beat(now.Sub(b.started))
 			for _, m := range b.everyMeter() {
 				m.tick(now)
 			}
@@ -339,10 +344,11 @@ func (b *Bridge) publish(topic string, payload []byte) {
 
 // bridgeInfoPayload is the payload of BASE/bridge/info.
 type bridgeInfoPayload struct {
-	Version string   `json:"version"`
-	Meters  []string `json:"meters"`
-	Started string   `json:"started"`
-	Uptime  int64    `json:"uptime"` // seconds
+	Version string         `json:"version"`
+	Meters  []string       `json:"meters"`
+	Started string         `json:"started"`
+	Uptime  int64          `json:"uptime"` // seconds
+	Journal status.Journal `json:"journal"`
 }
 
 func (b *Bridge) publishInfo(now time.Time) {
@@ -350,6 +356,7 @@ func (b *Bridge) publishInfo(now time.Time) {
 		Version: b.options.Version, Meters: []string{},
 		Started: b.started.UTC().Format(time.RFC3339), Uptime: int64(now.Sub(b.started) / time.Second),
 	}
+	info.Journal.Waiting, info.Journal.Bytes, info.Journal.Dropped = b.journal.Depth()
 	for _, m := range b.everyMeter() {
 		info.Meters = append(info.Meters, m.config.Name)
 	}

@@ -117,11 +117,13 @@ func newGateway(t *testing.T) *gateway {
 // configure writes the configuration; $BROKER and $STATE are filled in.
 func (g *gateway) configure(b *brokertest.Broker, meters string) {
 	g.t.Helper()
-	text := fmt.Sprintf("[mqtt]\nurl = %q\n[state]\ndir = %q\n%s", b.URL(), filepath.Join(g.dir, "state"), meters)
+	text := fmt.Sprintf("[mqtt]\nurl = %q\n[state]\ndir = %q\n%s", b.URL(), g.stateDir(), meters)
 	if err := os.WriteFile(g.file(), []byte(text), 0o600); err != nil {
 		g.t.Fatal(err)
 	}
 }
+
+func (g *gateway) stateDir() string { return filepath.Join(g.dir, "state") }
 
 func (g *gateway) file() string { return filepath.Join(g.dir, "config.toml") }
 

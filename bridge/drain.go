@@ -68,6 +68,7 @@ func (b *Bridge) keepDraining(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			b.draining.beat(now.Sub(b.started))
 			b.journal.Tick(now)
 			b.drainWhatMayGo(now, landed)
 		}

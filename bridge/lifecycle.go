@@ -142,8 +142,8 @@ func (b *Bridge) reload(ctx context.Context) error {
 }
 
 func (b *Bridge) takeOver(ctx context.Context, c config.Config) error {
-	if !reflect.DeepEqual([]any{c.MQTT, c.HomeAssistant, c.State, c.Log},
-		[]any{b.config.MQTT, b.config.HomeAssistant, b.config.State, b.config.Log}) {
+	if !reflect.DeepEqual([]any{c.MQTT, c.HomeAssistant, c.State, c.HTTP, c.Log},
+		[]any{b.config.MQTT, b.config.HomeAssistant, b.config.State, b.config.HTTP, b.config.Log}) {
 		return drivers.WithHint(errRestart, "restart the gateway to take over the other sections")
 	}
 	next := make([]*meter, 0, len(c.Meters))

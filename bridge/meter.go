@@ -12,6 +12,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
 	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
 	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
+	"github.com/meter2mqtt/meter2mqtt/bridge/status"
 	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
@@ -83,6 +84,7 @@ type meter struct {
 	again      time.Time // when the state is published once more after an announcement; zero: not
 	counted    time.Time // the diagnostic topic
 	counts     counts
+	refused    map[status.Cause]uint64
 	losses     losses
 	flight     *flight // of the line; nil: before it was made
 	lostFrames lostFrames
@@ -183,7 +185,7 @@ func merge(known, said drivers.Identity) drivers.Identity {
 func (m *meter) refuse(e *drivers.FrameError, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.counts.refused++
+	m.countRefused(e)
 	m.losses.lost(e, now, m.log)
 	m.lostFrames.note(e, now, m.flight)
 }
@@ -279,6 +281,7 @@ func (m *meter) announce(now time.Time) {
 			Name: m.config.Name, Label: m.config.Label, Identity: m.identity,
 			Channels: m.channels, Quantities: quantities, Parameters: m.allowed(), Version: m.version,
 			Session: m.session != "",
+			Asked:   !m.config.Driver.Push(),
 		}))
 	m.again = now.Add(settle)
 }
@@ -335,14 +338,15 @@ func (m *meter) retained() bool {
 
 // diagnostic is the payload of BASE/METER/diagnostic.
 type diagnostic struct {
-	Line      string  `json:"line"`
-	Session   string  `json:"session,omitempty"` // only where a driver has one
-	Good      uint64  `json:"good"`
-	Refused   uint64  `json:"refused"`
-	HeldBack  uint64  `json:"held_back"`
-	RoundTrip float64 `json:"round_trip,omitempty"`   // seconds
-	Clock     int64   `json:"clock_offset,omitempty"` // seconds that the meter's clock is ahead
-	Last      string  `json:"last,omitempty"`
+	Line      string                  `json:"line"`
+	Session   string                  `json:"session,omitempty"` // only where a driver has one
+	Good      uint64                  `json:"good"`
+	Refused   uint64                  `json:"refused"`
+	Causes    map[status.Cause]uint64 `json:"causes,omitempty"` // of what was refused
+	HeldBack  uint64                  `json:"held_back"`
+	RoundTrip float64                 `json:"round_trip,omitempty"`   // seconds
+	Clock     int64                   `json:"clock_offset,omitempty"` // seconds that the meter's clock is ahead
+	Last      string                  `json:"last,omitempty"`
 }
 
 func (m *meter) publishDiagnostic(now time.Time) {
@@ -350,7 +354,7 @@ func (m *meter) publishDiagnostic(now time.Time) {
 	d := diagnostic{
 		Line:    string(cmp.Or(m.line, transport.LineOpening)), // what it is about to be, before it has said so
 		Session: m.session,
-		Good:    m.counts.good, Refused: m.counts.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
+		Good:    m.counts.good, Refused: m.counts.refused, Causes: m.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
 		RoundTrip: m.roundTrip.Round(time.Millisecond).Seconds(),
 	}
 	if m.pace.seen() {

@@ -252,5 +252,5 @@ func (m *meter) fail(err error, now time.Time) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.counts.refused++
+	m.countRefused(err)
 }

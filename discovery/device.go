@@ -24,6 +24,7 @@ type Meter struct {
 	Channels   []drivers.Channel // meters behind this one
 	Quantities []drivers.Quantity
 	Parameters []drivers.Parameter // that may be written
+	Asked      bool                // it is read by asking, so that an exchange takes a time
 	Version    string              // of this program
 	Session    bool                // its session has states that the diagnostic topic tells
 }
@@ -45,11 +46,7 @@ func Devices(t Topics, m Meter) []Device {
 	main := t.meter(m)
 	main.Device = deviceOf(id, m.label(), m.Identity)
 	main.Device.ViaDevice = bridgeID(t)
-	main.Components[lineKey] = t.line(id, m.Name)
-	if m.Session {
-		main.Components[sessionKey] = t.session(id, m.Name)
-	}
-	main.Components[eventKey] = t.event(id, m.Name)
+	t.addDiagnostics(main.Components, id, m)
 	t.addControls(main.Components, id, m.Name, m.Parameters)
 	addQuantities(main.Components, id, m.Identity.Medium, m.of(0))
 	all := []Device{t.message(id, main)}
@@ -87,6 +84,9 @@ func Bridge(t Topics, version string) Device {
 				PayloadOn:   "online",
 				PayloadOff:  "offline",
 			},
+			"waiting": t.bridgeCount(id, "waiting", "Readings waiting for the broker", "measurement"),
+			"dropped": t.bridgeCount(id, "dropped", "Readings dropped", "total_increasing"),
+			"started": t.bridgeStart(id),
 		},
 	})
 }
@@ -94,15 +94,7 @@ func Bridge(t Topics, version string) Device {
 const (
 	program = "meter2mqtt"
 	home    = "https://github.com/meter2mqtt/meter2mqtt"
-
-	// These are no keys that a value can have: components of ours.
-	lineKey    = "diagnostic_line"
-	sessionKey = "diagnostic_session"
-	eventKey   = "diagnostic_event"
 )
-
-// EventTypes are what BASE/METER/event can tell. Home Assistant refuses others.
-var EventTypes = []string{"exchanged", "held_back", "clock_off", "write_ok", "write_failed"}
 
 func originOf(version string) origin {
 	return origin{Name: program, SWVersion: version, SupportURL: home}
@@ -139,30 +131,6 @@ func deviceOf(id, name string, who drivers.Identity) device {
 		SerialNumber: who.ID,
 		SWVersion:    who.Version,
 	}
-}
-
-// line shows the state of the meter's line. It must live on when the meter is
-// offline, for then it says why.
-func (t Topics) line(id, name string) component {
-	c := entity(UniqueID(id, lineKey), "Line", hass.Enum("opening", "open", "waiting", "paused", "closed"))
-	c.Availability = []availability{{t.Base + "/bridge/availability"}}
-	c.StateTopic = t.Base + "/" + name + "/diagnostic"
-	c.Template = valueTemplate("line")
-	return c
-}
-
-// SessionStates are what the diagnostic topic can tell of a session. Home Assistant
-// refuses others.
-var SessionStates = []string{"starting", "scanning", "joining", "joined", "limited", "waiting", "closed"}
-
-// session shows the state of a session that has states, also while the meter is
-// offline.
-func (t Topics) session(id, name string) component {
-	c := entity(UniqueID(id, sessionKey), "Session", hass.Enum(SessionStates...))
-	c.Availability = []availability{{t.Base + "/bridge/availability"}}
-	c.StateTopic = t.Base + "/" + name + "/diagnostic"
-	c.Template = valueTemplate("session")
-	return c
 }
 
 func (m Meter) label() string {
@@ -305,18 +273,4 @@ func entity(uniqueID, name string, s hass.Sensor) component {
 		c.Enabled = new(false)
 	}
 	return c
-}
-
-// event shows what happened to the meter: an exchange, a total that was held
-// back, a clock that is off.
-func (t Topics) event(id, name string) component {
-	return component{
-		Platform:     "event",
-		UniqueID:     UniqueID(id, eventKey),
-		Name:         "Event",
-		Category:     "diagnostic",
-		EventTypes:   EventTypes,
-		Availability: []availability{{t.Base + "/bridge/availability"}},
-		StateTopic:   t.Base + "/" + name + "/event",
-	}
 }

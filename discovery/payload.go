@@ -45,22 +45,24 @@ type availability struct {
 // component is one entity. What is absent is inherited from the payload:
 // availability, state topic and QoS.
 type component struct {
-	Platform     string         `json:"platform"`
-	UniqueID     string         `json:"unique_id"`
-	Name         string         `json:"name"`
-	DeviceClass  string         `json:"device_class,omitempty"`
-	StateClass   string         `json:"state_class,omitempty"`
-	Unit         string         `json:"unit_of_measurement,omitempty"`
-	Precision    *int           `json:"suggested_display_precision,omitempty"`
-	Category     string         `json:"entity_category,omitempty"`
-	Enabled      *bool          `json:"enabled_by_default,omitempty"`
-	Options      []string       `json:"options,omitempty"`
-	EventTypes   []string       `json:"event_types,omitempty"`
-	Availability []availability `json:"availability,omitempty"`
-	StateTopic   string         `json:"state_topic,omitempty"`
-	Template     string         `json:"value_template,omitempty"`
-	PayloadOn    string         `json:"payload_on,omitempty"`
-	PayloadOff   string         `json:"payload_off,omitempty"`
+	Platform           string         `json:"platform"`
+	UniqueID           string         `json:"unique_id"`
+	Name               string         `json:"name"`
+	DeviceClass        string         `json:"device_class,omitempty"`
+	StateClass         string         `json:"state_class,omitempty"`
+	Unit               string         `json:"unit_of_measurement,omitempty"`
+	Precision          *int           `json:"suggested_display_precision,omitempty"`
+	Category           string         `json:"entity_category,omitempty"`
+	Enabled            *bool          `json:"enabled_by_default,omitempty"`
+	Options            []string       `json:"options,omitempty"`
+	EventTypes         []string       `json:"event_types,omitempty"`
+	Availability       []availability `json:"availability,omitempty"`
+	StateTopic         string         `json:"state_topic,omitempty"`
+	Template           string         `json:"value_template,omitempty"`
+	AttributesTopic    string         `json:"json_attributes_topic,omitempty"`
+	AttributesTemplate string         `json:"json_attributes_template,omitempty"`
+	PayloadOn          string         `json:"payload_on,omitempty"`
+	PayloadOff         string         `json:"payload_off,omitempty"`
 
 	// Of controls.
 	CommandTopic string           `json:"command_topic,omitempty"`

@@ -18,6 +18,7 @@ type Config struct {
 	MQTT          MQTT
 	HomeAssistant HomeAssistant
 	State         State
+	HTTP          HTTP
 	Log           Log
 	Meters        []Meter // at least one, in the order of the file
 }
@@ -87,6 +88,7 @@ func (c *Config) parts() []namedPart {
 		{"mqtt", &c.MQTT},
 		{"homeassistant", &c.HomeAssistant},
 		{"state", &c.State},
+		{"http", &c.HTTP},
 		{"log", &c.Log},
 	}
 }

@@ -41,6 +41,31 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 		sources
 		want []Mistake
 	}{
+		// Status over HTTP.
+		"a page for the whole network without a password": {
+			sources{toml: good + "[http]\nlisten = \"0.0.0.0:80\""},
+			[]Mistake{{inFile, 7, "http.listen", "can be reached from other machines", "set username and password_file"}},
+		},
+		"a page at a name": {
+			sources{toml: good + "[http]\nlisten = \"nas:80\""},
+			[]Mistake{{inFile, 7, "http.listen", `"nas" is no IP address`, "127.0.0.1:8099"}},
+		},
+		"a page without a port": {
+			sources{toml: good + "[http]\nlisten = \"127.0.0.1\""},
+			[]Mistake{{inFile, 7, "http.listen", "is not HOST:PORT", "127.0.0.1:8099"}},
+		},
+		"a page on no port": {
+			sources{toml: good + "[http]\nlisten = \"127.0.0.1:http\""},
+			[]Mistake{{inFile, 7, "http.listen", `port "http"`, "from 1 to 65535"}},
+		},
+		"half a login to the page": {
+			sources{toml: good + "[http]\nusername = \"ann\""},
+			[]Mistake{{inFile, 6, "http.password_file", "there is a user name, but no password", "set password_file"}},
+		},
+		"the other half of it": {
+			sources{toml: good + "[http]\npassword = \"x\""},
+			[]Mistake{{inFile, 6, "http.username", "there is a password, but no user name", "set username"}},
+		},
 		// Files.
 		"broken TOML": {
 			sources{toml: "[mqtt]\nbase = \"x\nurl = 1"},
@@ -123,10 +148,10 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 		},
 		"an unknown section": {
 			sources{toml: "[mqqt]\n" + good},
-			[]Mistake{{inFile, 1, "mqqt", "unknown section", "did you mean mqtt? There are [mqtt], [homeassistant], [state], [log] or [[meter]]"}},
+			[]Mistake{{inFile, 1, "mqqt", "unknown section", "did you mean mqtt? There are [mqtt], [homeassistant], [state], [http], [log] or [[meter]]"}},
 		},
 		"a section that is not there yet": {
-			sources{toml: "[http]\nlisten = \":80\"\n" + good}, []Mistake{{inFile, 1, "http", "unknown section", "there are [mqtt]"}},
+			sources{toml: "[solar]\npanels = 8\n" + good}, []Mistake{{inFile, 1, "solar", "unknown section", "there are [mqtt]"}},
 		},
 		"a list of an unknown section": {
 			sources{toml: "[[meters]]\n" + good}, []Mistake{{inFile, 1, "meters", "unknown section", "did you mean meter?"}},

@@ -109,7 +109,7 @@ func hanRows(name, device string) []Row {
 		}
 	}
 	rare := func(key string) Row { return Row{UniqueID: id(key), Category: "diagnostic", Disabled: true} }
-	return []Row{
+	rows := []Row{
 		total("1_0_1_8_0", "Energy import", "12816.29", "energy", "kWh"),
 		total("1_0_2_8_0", "Energy export", "0.0", "energy", "kWh"),
 		total("1_0_3_8_0", "Reactive energy import", "0.27", "reactive_energy", "kvarh"),
@@ -124,11 +124,8 @@ func hanRows(name, device string) []Row {
 		rare("0_0_96_1_0"),
 		rare("0_0_96_1_7"),
 		rare("1_1_0_2_129"),
-		{UniqueID: id("diagnostic_line"), Device: device, Name: "Line", State: "open", DeviceClass: "enum", Category: "diagnostic"},
-		{ // the clock of this meter stands still, which may be told before Home Assistant listens
-			UniqueID: id("diagnostic_event"), Device: device, Name: "Event", State: "/^(unknown|20.*)$/", Category: "diagnostic",
-		},
 	}
+	return append(rows, Diagnostics("meter2mqtt_"+name, device, false)...)
 }
 
 // Lists 1, 2 and 3 come in turns, with ten times as many short ones as long ones;

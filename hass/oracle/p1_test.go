@@ -43,7 +43,7 @@ func p1Rows() []Row {
 	rare := func(key, name string) Row {
 		return Row{UniqueID: id(key), Name: name, Category: "diagnostic", Disabled: true}
 	}
-	return []Row{
+	rows := []Row{
 		energy("1_0_1_8_0", "Energy import", "6.825"), // derived: 1.8.1 + 1.8.2
 		energy("1_0_1_8_1", "Energy import tariff 1", "4.426"),
 		energy("1_0_1_8_2", "Energy import tariff 2", "2.399"),
@@ -77,20 +77,13 @@ func p1Rows() []Row {
 		rare("1_0_52_36_0", "Voltage swells L2"),
 		rare("1_0_72_36_0", "Voltage swells L3"),
 		{
-			UniqueID: id("diagnostic_line"), Device: mains, Name: "Line", State: "open",
-			DeviceClass: "enum", Category: "diagnostic",
-		},
-		{ // the telegram's clock stands in 2017, which may be told before Home Assistant listens
-			UniqueID: id("diagnostic_event"), Device: mains, Name: "Event", State: "/^(unknown|20.*)$/",
-			Category: "diagnostic",
-		},
-		{
 			UniqueID: id("ch1_0_1_24_2_1"), Device: gas, State: "0.107",
 			DeviceClass: "gas", StateClass: "total_increasing", Unit: "m³",
 		},
 		rare("ch1_0_1_24_1_0", "Device type"),
 		rare("ch1_0_1_96_1_0", "Serial number"),
 	}
+	return append(rows, Diagnostics("meter2mqtt_mains", mains, false)...)
 }
 
 func TestP1MeterIsShownThroughRestartsOfEachPart(t *testing.T) {
