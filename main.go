@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -153,7 +154,10 @@ func (f *configFlags) register(cmd *cobra.Command) {
 }
 
 func (f *configFlags) load() (config.Config, error) {
-	if f.file == "" && f.options == "" {
+	switch none := f.file == "" && f.options == ""; {
+	case none && config.IsApp():
+		return config.LoadApp(os.Environ())
+	case none:
 		return config.Config{}, usage{errors.New("which configuration? give -c config.toml")}
 	}
 	return config.Load(f.file, os.Environ(), f.options)
@@ -233,7 +237,8 @@ func checkCommand() *cobra.Command {
 			if _, err := bridge.New(c, bridge.Options{Log: zerolog.Nop()}); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d meter(s), broker %s: no mistake found\n", len(c.Meters), c.MQTT.URL)
+			broker := cmp.Or(c.MQTT.URL, "of Home Assistant")
+			fmt.Fprintf(cmd.OutOrStdout(), "%d meter(s), broker %s: no mistake found\n", len(c.Meters), broker)
 			return nil
 		}),
 	}
@@ -765,7 +770,7 @@ does not run. A broker or a meter that is away is printed, but no reason to rest
 // stateDir is the state folder that the configuration names. Without -c that is
 // what the environment says, or else the usual one.
 func (f *configFlags) stateDir() (string, error) {
-	if f.file == "" && f.options == "" {
+	if f.file == "" && f.options == "" { // also in the app
 		return bridge.StateDir(os.Getenv("METER2MQTT_STATE__DIR")), nil
 	}
 	c, err := f.load()

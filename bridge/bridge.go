@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +18,9 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
 	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
 	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
+	"github.com/meter2mqtt/meter2mqtt/bridge/roots"
 	"github.com/meter2mqtt/meter2mqtt/bridge/status"
+	"github.com/meter2mqtt/meter2mqtt/bridge/supervisor"
 	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
@@ -111,7 +114,24 @@ func newLink(c config.Config, o Options, secure *tls.Config) *mqttlink.Link {
 	if !c.MQTT.Password.IsZero() {
 		options.Password = c.MQTT.Password.Reveal
 	}
+	if c.MQTT.URL == "" {
+		options.Find = supervisorsBroker(supervisor.Client{Token: c.Supervisor})
+	}
 	return mqttlink.New(options)
+}
+
+// supervisorsBroker finds the broker of the Home Assistant that the app runs in.
+func supervisorsBroker(client supervisor.Client) func(context.Context) (mqttlink.Address, error) {
+	return func(ctx context.Context) (mqttlink.Address, error) {
+		broker, err := client.Broker(ctx)
+		if err != nil {
+			return mqttlink.Address{}, err
+		}
+		if strings.HasPrefix(broker.URL, "mqtts:") {
+			roots.Ensure()
+		}
+		return mqttlink.Address{URL: broker.URL, Username: broker.Username, Password: broker.Password.Reveal}, nil
+	}
 }
 
 func (b *Bridge) newMeter(c config.Meter) (*meter, error) {

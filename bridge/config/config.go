@@ -21,6 +21,10 @@ type Config struct {
 	HTTP          HTTP
 	Log           Log
 	Meters        []Meter // at least one, in the order of the file
+
+	// Supervisor is the token of the Home Assistant app for its Supervisor, zero
+	// outside of the app. An empty MQTT.URL means the Supervisor's broker.
+	Supervisor drivers.Secret
 }
 
 // HomeAssistant says whether and where meters are announced.
@@ -134,11 +138,18 @@ func (*Log) validate(*section) {} // its converters have said everything
 // and the app's options, which stand between the two. path and options may be ""
 // for none. An error is always an *Error with every mistake in it.
 func Load(path string, env []string, options string) (Config, error) {
-	return loader{all.Drivers}.load(path, env, options)
+	l := loader{drivers: all.Drivers}
+	if options != "" {
+		l.token = tokenIn(env)
+	}
+	return l.load(path, env, options)
 }
 
-// loader knows which drivers a meter may name.
-type loader struct{ drivers []drivers.Driver }
+// loader knows which drivers a meter may name, and whether we are the app.
+type loader struct {
+	drivers []drivers.Driver
+	token   drivers.Secret // for the Supervisor; zero: we are not the app
+}
 
 func (l loader) load(path string, env []string, options string) (Config, error) {
 	var r report
@@ -173,7 +184,7 @@ func readDocument(path, missing string, parse func(string, []byte, *report) *tab
 // over earlier ones, and fills a Config.
 func (l loader) assemble(file, form *table, env []string) (Config, error) {
 	var r report
-	c := defaults()
+	c := l.defaults()
 	merged := newLayers(c.sections(), &r)
 	deviceMeansPort(form, &r)
 	merged.addFile(file)
@@ -181,6 +192,7 @@ func (l loader) assemble(file, form *table, env []string) (Config, error) {
 	merged.addEnvironment(parseEnvironment(env, &r))
 	for _, p := range c.parts() {
 		s := merged.section(p.name)
+		s.app = l.isApp()
 		s.fill(p.part)
 		s.refuseUnknown()
 		p.validate(s)

@@ -63,7 +63,7 @@ var askedDriver = drivers.Driver{
 	},
 }
 
-var testLoader = loader{[]drivers.Driver{p1.Driver, keyedDriver, askedDriver}}
+var testLoader = loader{drivers: []drivers.Driver{p1.Driver, keyedDriver, askedDriver}}
 
 // sources are what a case is made of. The files are config.toml and
 // options.json, in the same folder as the extra ones.
@@ -71,6 +71,7 @@ type sources struct {
 	toml, options string
 	env           []string
 	files         map[string]string
+	app           bool // it runs as the Home Assistant app
 }
 
 // load writes the files and loads them. In mistakes the folder is left out.
@@ -94,7 +95,11 @@ func (s sources) load(t *testing.T) (Config, []Mistake) {
 	if s.options != "" {
 		options = write("options.json", s.options)
 	}
-	c, err := testLoader.load(path, s.env, options)
+	l := testLoader
+	if s.app {
+		l.token = drivers.NewSecret("supervisor's token")
+	}
+	c, err := l.load(path, s.env, options)
 	return c, mistakes(t, err, dir)
 }
 

@@ -60,13 +60,13 @@ func toText(v value) (string, error) {
 }
 
 // toPath takes a file's path. A relative one starts from the folder of the file
-// that it stands in; in the environment, from the working directory.
+// that it stands in, in the app's form from the app's folder; in the environment, from the working directory.
 func toPath(v value) (Path, error) {
 	path, err := toText(v)
 	if err != nil || path == "" || filepath.IsAbs(path) || v.Kind == loose {
 		return Path(path), err
 	}
-	return Path(filepath.Join(filepath.Dir(v.From.File), path)), nil
+	return Path(filepath.Join(folderOf(v.From.File), path)), nil
 }
 
 // toFile is toPath for a driver's own key.

@@ -43,8 +43,7 @@ var usualMode = drivers.Mode{Baud: 9600, Bits: 8, Parity: drivers.NoParity, Stop
 // meters reads out every meter and compares them.
 func (l loader) meters(merged *layers) []Meter {
 	if len(merged.meters) == 0 {
-		merged.report.add(origin{File: merged.file, Key: meterSection}, "there is no meter",
-			"add a table that begins with [[meter]] and has name, driver and port; `meter2mqtt ports` lists serial ports, `meter2mqtt demo` needs no meter")
+		merged.report.add(origin{File: merged.file, Key: meterSection}, "there is no meter", l.addMeter())
 		return nil
 	}
 	var read []Meter
@@ -58,6 +57,14 @@ func (l loader) meters(merged *layers) []Meter {
 		read = append(read, m)
 	}
 	return read
+}
+
+// addMeter is how to make a first meter.
+func (l loader) addMeter() string {
+	if l.isApp() {
+		return "add one on the Configuration page of this app, with name, driver and device or port"
+	}
+	return "add a table that begins with [[meter]] and has name, driver and port; `meter2mqtt ports` lists serial ports, `meter2mqtt demo` needs no meter"
 }
 
 // meter reads out one meter.

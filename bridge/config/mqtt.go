@@ -12,13 +12,14 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/meter2mqtt/meter2mqtt/bridge/roots"
 	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
 // MQTT says which broker, as whom, and where in its topics.
 type MQTT struct {
-	URL         string         `koanf:"url"` // SCHEME://HOST:PORT, with a path for ws and wss; never a user or a password
+	URL         string         `koanf:"url"` // SCHEME://HOST:PORT, with a path for ws and wss; never a user or a password; in the app "" is the Supervisor's
 	Username    string         `koanf:"username"`
 	Password    drivers.Secret `koanf:"password"`
 	CAFile      Path           `koanf:"ca_file"`       // PEM; "": the system's roots
@@ -53,13 +54,7 @@ var otherNames = map[string]string{
 const urlForm = `write url = "mqtt://HOST:1883"; there are mqtt, mqtts, ws and wss`
 
 func (m *MQTT) validate(s *section) {
-	whole, secure, err := parseBroker(m.URL)
-	if err != nil {
-		s.fail("url", err)
-	} else {
-		m.URL = whole
-		m.validateTLS(s, secure)
-	}
+	m.validateBroker(s)
 	if m.Username == "" && !m.Password.IsZero() {
 		s.wrong("username", "there is a password, but no user name", "set username: MQTT knows no password without one")
 	}
@@ -69,6 +64,26 @@ func (m *MQTT) validate(s *section) {
 	if m.ClientID == "" {
 		m.ClientID = defaultClientID(m.Base)
 	}
+}
+
+// validateBroker checks the broker's address and what its scheme allows. The app
+// asks the Supervisor for a broker that is not configured, and for its login.
+func (m *MQTT) validateBroker(s *section) {
+	if m.URL == "" && !s.given("url") && s.app {
+		for _, key := range []string{"username", "password", "password_file"} {
+			if s.given(key) {
+				s.wrong(key, "there is no mqtt.url that it belongs to", "fill in url as well, or leave it out: the login of Home Assistant's own broker is known")
+			}
+		}
+		return
+	}
+	whole, secure, err := parseBroker(m.URL)
+	if err != nil {
+		s.fail("url", err)
+		return
+	}
+	m.URL = whole
+	m.validateTLS(s, secure)
 }
 
 // defaultClientID is base and host name, so that two gateways of one base do not
@@ -168,10 +183,13 @@ func (m *MQTT) validateTLS(s *section, secure bool) {
 // TLS is what the connection to the broker needs, or nil if the system's roots
 // are all. It reads the certificate files again.
 func (m *MQTT) TLS() (*tls.Config, error) {
+	if _, secure, err := parseBroker(m.URL); secure && err == nil && m.CAFile == "" {
+		roots.Ensure()
+	}
 	if m.CAFile == "" && m.CertFile == "" {
 		return nil, nil
 	}
-	roots, err := m.roots()
+	authorities, err := m.roots()
 	if err != nil {
 		return nil, fmt.Errorf("mqtt.ca_file: %w", err)
 	}
@@ -179,7 +197,7 @@ func (m *MQTT) TLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mqtt.cert_file: %w", err)
 	}
-	return &tls.Config{RootCAs: roots, Certificates: own, MinVersion: tls.VersionTLS12}, nil
+	return &tls.Config{RootCAs: authorities, Certificates: own, MinVersion: tls.VersionTLS12}, nil
 }
 
 // roots are the CAs of ca_file, or nil for the system's.

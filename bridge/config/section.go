@@ -26,6 +26,7 @@ type section struct {
 	values map[string]value
 	keys   []string // that it may have, found while filling
 	report *report
+	app    bool // of the Home Assistant app, whose Supervisor knows a broker
 	// extra converts what hangs on the section itself, before the converters
 	// that all share.
 	extra map[reflect.Type]converter

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
 // hint is what a person can do about a broker that does not take us, or "".
@@ -18,6 +20,8 @@ func hint(err error, o Options) string {
 		name    x509.HostnameError
 	)
 	switch {
+	case drivers.Hint(err) != "":
+		return drivers.Hint(err)
 	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
 		if o.Username == "" {
 			return "the broker wants a login: set mqtt.username and mqtt.password_file"

@@ -48,9 +48,19 @@ type Options struct {
 	ClientID string
 	Username string
 	Password func() string // asked at each connection; nil: none
-	TLS      *tls.Config   // for mqtts and wss; nil: the system's roots
-	Will     Message       // published by the broker when the connection dies
-	Log      zerolog.Logger
+	// Find is asked at each connection which broker it shall be, and says it in
+	// place of the three above; nil: they hold.
+	Find func(context.Context) (Address, error)
+	TLS  *tls.Config // for mqtts and wss; nil: the system's roots
+	Will Message     // published by the broker when the connection dies
+	Log  zerolog.Logger
+}
+
+// Address is a broker, and how to log in to it.
+type Address struct {
+	URL      string
+	Username string
+	Password func() string // nil: none
 }
 
 // Message is one publication. Its payload belongs to the link once it was
@@ -189,8 +199,24 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+// find asks which broker it shall be.
+func (l *Link) find(ctx context.Context) error {
+	if l.options.Find == nil {
+		return nil
+	}
+	a, err := l.options.Find(ctx)
+	if err != nil {
+		return err
+	}
+	l.options.URL, l.options.Username, l.options.Password = a.URL, a.Username, a.Password
+	return nil
+}
+
 // connect makes a client, connects it and subscribes.
 func (l *Link) connect(ctx context.Context, lost chan<- error) (paho.Client, error) {
+	if err := l.find(ctx); err != nil {
+		return nil, err
+	}
 	client := paho.NewClient(l.clientOptions(lost))
 	if err := await(ctx, client.Connect(), connectTimeout); err != nil {
 		client.Disconnect(0)
