@@ -104,10 +104,7 @@ func opticalRows() []Row {
 		rows = append(rows, Row{UniqueID: "meter2mqtt_" + rare, Category: "diagnostic", Disabled: true})
 	}
 	for name, device := range map[string]string{"feeder": "Feeder", "corrector": "Corrector"} {
-		rows = append(rows,
-			Row{UniqueID: "meter2mqtt_" + name + "_diagnostic_line", Device: device, Name: "Line", State: "open", DeviceClass: "enum", Category: "diagnostic"},
-			// The clocks stand in January, which may be told before Home Assistant listens.
-			Row{UniqueID: "meter2mqtt_" + name + "_diagnostic_event", Device: device, Name: "Event", State: "/^(unknown|20.*)$/", Category: "diagnostic"})
+		rows = append(rows, Diagnostics("meter2mqtt_"+name, device, true)...)
 	}
 	return rows
 }

@@ -1,0 +1,3 @@
+// Package packaging holds the tests of what the program is shipped in: the compose
+// file, the images, the app of Home Assistant.
+package packaging
