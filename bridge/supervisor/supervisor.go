@@ -27,7 +27,7 @@ const WebSocket = "ws://supervisor/core/websocket"
 
 // TokenVariable is the environment variable in which the Supervisor hands an app
 // its token. Whoever finds it set runs as an app.
-const TokenVariable = "SUPERVISOR_TOKEN" //nolint:gosec // G101: the variable's name, not its content
+const TokenVariable = "SUPERVISOR_TOKEN"
 
 const (
 	timeout   = 10 * time.Second
@@ -50,7 +50,7 @@ type Broker struct {
 const fillIn = "install and start the Mosquitto broker app, or fill in the broker's address as mqtt.url, with mqtt.username and mqtt.password, in the configuration of this app"
 
 // errNoService says that Home Assistant knows no broker, or none yet.
-var errNoService = errors.New("Home Assistant offers no MQTT broker to this app")
+var errNoService = errors.New("home assistant offers no MQTT broker to this app")
 
 // answer is what the Supervisor says about a service.
 type answer struct {
