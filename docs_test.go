@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/drivers/all"
 )
 
 // block is a fenced block of a page.
@@ -20,7 +24,7 @@ type block struct {
 	text string
 }
 
-var fence = regexp.MustCompile("(?ms)^```([^\n]+)\n(.*?)^```$")
+var fence = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
 
 // blocksOf are the blocks of a page in order.
 func blocksOf(t *testing.T, page string) []block {
@@ -97,4 +101,149 @@ func TestTheProtocolOfThePageWorks(t *testing.T) {
 	if want := ofKind(t, blocks, "json").text; err != nil || string(out) != want {
 		t.Errorf("%v\ngot  %s\nwant %s", err, out, want)
 	}
+}
+
+// everyPage are the pages that people read.
+func everyPage(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(pages, "README.md")
+}
+
+// Each piece of configuration that a page shows is one.
+func TestConfigurationsOfPagesHaveNoMistake(t *testing.T) {
+	shown := 0
+	for _, page := range everyPage(t) {
+		for _, b := range blocksOf(t, page) {
+			if b.kind == "toml" {
+				shown++
+				if err := loads(t, b.text); err != nil {
+					t.Errorf("%s:%d: %v", b.page, b.line, err)
+				}
+			}
+		}
+	}
+	if shown < 5 {
+		t.Errorf("%d configurations, want more: are the pages there?", shown)
+	}
+}
+
+var secretFile = regexp.MustCompile(`(?m)^#?\w+_file = "([^"]+)"`)
+
+// loads says what is wrong with a piece of configuration. Keys without a table are
+// a meter's, of any driver that has them.
+func loads(t *testing.T, text string) error {
+	t.Helper()
+	const least = "[[meter]]\nname = \"shown\"\nport = \"/dev/null\"\ndriver = %q\n"
+	var pieces []string
+	switch {
+	case strings.Contains(text, "[[meter]]"):
+		pieces = []string{text}
+	case strings.HasPrefix(text, "["):
+		pieces = []string{text + fmt.Sprintf(least, "p1")}
+	default:
+		for _, d := range all.Drivers {
+			pieces = append(pieces, fmt.Sprintf(least, d.Name)+text)
+		}
+	}
+	var err error
+	for _, piece := range pieces {
+		dir := t.TempDir()
+		for _, m := range secretFile.FindAllStringSubmatch(piece, -1) {
+			if err := os.WriteFile(filepath.Join(dir, m[1]), []byte("00112233445566778899AABBCCDDEEFF"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		file := filepath.Join(dir, "config.toml")
+		if err := os.WriteFile(file, []byte(piece), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = config.Load(file, nil, ""); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// Each payload that a page shows is JSON, or several in a row.
+func TestPayloadsOfPagesAreJSON(t *testing.T) {
+	for _, page := range everyPage(t) {
+		for _, b := range blocksOf(t, page) {
+			if b.kind != "json" {
+				continue
+			}
+			for d := json.NewDecoder(strings.NewReader(b.text)); d.More(); {
+				var v any
+				if err := d.Decode(&v); err != nil {
+					t.Errorf("%s:%d: %v", b.page, b.line, err)
+					break
+				}
+			}
+		}
+	}
+}
+
+// Each command that a page shows is one that the program takes.
+func TestCommandsOfPagesAreTaken(t *testing.T) {
+	shown := 0
+	for _, page := range everyPage(t) {
+		for _, b := range blocksOf(t, page) {
+			if b.kind != "sh" && b.kind != "console" {
+				continue
+			}
+			for _, command := range commandsOf(b.text) {
+				shown++
+				if err := taken(command); err != nil {
+					t.Errorf("%s:%d: %s: %v", b.page, b.line, strings.Join(command, " "), err)
+				}
+			}
+		}
+	}
+	if shown < 10 {
+		t.Errorf("%d commands, want more: are the pages there?", shown)
+	}
+}
+
+var ours = regexp.MustCompile(`(?:^|\s|/)(?:meter2mqtt|go run \.) (.*)$`)
+
+// commandsOf are the arguments of each call of the program.
+func commandsOf(text string) [][]string {
+	var all [][]string
+	text = strings.ReplaceAll(text, "\\\n", " ")
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
+		line, _, _ = strings.Cut(line, " | ")
+		line, _, _ = strings.Cut(line, " > ")
+		if m := ours.FindStringSubmatch(strings.TrimRight(line, " &")); m != nil {
+			args := strings.Fields(m[1])
+			for i := range args {
+				args[i] = strings.Trim(args[i], `'"`)
+			}
+			all = append(all, args)
+		}
+	}
+	return all
+}
+
+// taken says why the program would not take a command line.
+func taken(args []string) error {
+	root := rootCommand()
+	root.InitDefaultVersionFlag()
+	root.InitDefaultHelpFlag()
+	root.InitDefaultCompletionCmd(args...)
+	cmd, rest, err := root.Find(args)
+	if err != nil {
+		return err
+	}
+	cmd.InitDefaultHelpFlag()
+	if err := cmd.ParseFlags(rest); err != nil {
+		return err
+	}
+	if err := cmd.ValidateRequiredFlags(); err != nil {
+		return err
+	}
+	return cmd.ValidateArgs(cmd.Flags().Args())
 }
