@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,7 +121,7 @@ func TestTheProgramReadsAForeignOpticalPort(t *testing.T) {
 		{"first sign-on ignored", "--inject mute:1", ""},
 		{"cut in its middle once", "--inject cut:200", ""},
 		{"without a check character", "--inject no-bcc", ""},
-		{"battery meter", "--battery --nul-gap 100", "wake = \"normal\"\nbaud = 300"},
+		{"battery meter", "--battery --nul-gap 1000", "wake = \"normal\"\nbaud = 300"},
 		{"all at once", "--inject echo --inject parity --inject garbage:3 --inject bad-bcc:1 --inject mute:1 --reaction 100", ""},
 	} {
 		for _, line := range []string{"--tcp 0", "--pty --strict-baud"} {
@@ -247,4 +248,73 @@ func TestWhatAForeignMeterDoesNotGiveIsTold(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is written is in the foreign meter afterwards, and every refusal is told.
+func TestTheProgramWritesToAForeignOpticalPort(t *testing.T) {
+	const (
+		iec = "driver = \"iec62056-21\"\ntimezone = \"Europe/Berlin\"\npassword = \"00000000\"\n" +
+			"write = [\"clock\", \"switch\", \"total\"]\nregisters = [\"switch C.3.9 number 0..3\", \"total 1.8.0 number kWh 0..9999\"]\n"
+		lis = "driver = \"lis200\"\ntimezone = \"Europe/Berlin\"\npassword = \"00000000\"\n" +
+			"write = [\"clock\", \"note\"]\nregisters = [\"note 3:190.0 number 0..9\"]\n"
+		short = "ident_wait = \"500ms\"\nanswer_wait = \"500ms\"\nchar_wait = \"300ms\"\n"
+	)
+	for _, c := range []struct{ name, args, keys, parameter, value, says, seen string }{
+		{"a register", "", iec, "switch", "2", `{"parameter":"switch","ok":true,"value":2}`, `C.3.9(2)`},
+		{"a register after a NAK", "--inject nak:1", iec, "switch", "1", `{"parameter":"switch","ok":true,"value":1}`, `C.3.9(1)`},
+		{"a register through echo and parity", "--inject echo --inject parity", iec, "switch", "3", `{"parameter":"switch","ok":true,"value":3}`, `C.3.9(3)`},
+		{"the clock", "", iec, "clock", "2026-07-01T12:11:12+02:00", `{"parameter":"clock","ok":true,"value":"2026-07-01T12:11:12+02:00"}`, `0.9.1(121112)`},
+		{"a register that the meter protects", "", iec, "total", "5", `"ok":false,"error":"`, ""},
+		{"out of range", "", iec, "switch", "4", `"ok":false,"error":"value not accepted: switch takes 0 to 3"}`, ""},
+		{"a text for a number", "", iec, "switch", "on", `"ok":false,"error":"value not accepted`, ""},
+		{"not allowed", "", strings.Replace(iec, `"switch", "total"`, `"total"`, 1), "switch", "2", `"ok":false,"error":"not sent`, ""},
+		{"nobody there", "--inject mute:99", iec + short, "switch", "2", `"ok":false,"error":"not sent`, ""},
+		{"a wrong password", "", strings.Replace(iec, "00000000", "geheim77", 1), "switch", "2", `"ok":false,"error":"`, ""},
+		{"a value of LIS-200", "--lis200", lis, "note", "7", `{"parameter":"note","ok":true,"value":7}`, `190.0(7)`},
+		{"the clock of LIS-200", "--lis200", lis, "clock", "2026-07-01T12:11:12+02:00", `"ok":true,"value":"2026-07-01T12:11:12+02:00"}`, `400.0(2026-07-01,12:11:12)`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			where, log := foreignMeter(t, "iec62056_meter.py", strings.Fields("--tcp 0 "+c.args)...)
+			got := program(t, fmt.Sprintf("port = \"tcp://%s\"\n%s", where, c.keys), "write", "main", c.parameter, c.value)
+			seen, err := os.ReadFile(log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := strings.Contains(c.says, `"ok":true`)
+			if !strings.Contains(got.out, c.says) || got.code == 0 != done || strings.Count(got.out, "\n") != 1 {
+				t.Errorf("exit code %d\n%s%s\n%s", got.code, got.out, got.err, seen)
+			}
+			if strings.Contains(got.out+got.err, "geheim77") || strings.Contains(got.out+got.err, "00000000") {
+				t.Errorf("the password is told:\n%s%s", got.out, got.err)
+			}
+			if n := received(t, seen, c.seen); c.seen != "" && n != 1 {
+				t.Errorf("%s was sent %d times:\n%s", c.seen, n, seen)
+			}
+		})
+	}
+}
+
+// received counts the messages of a foreign meter's log that it received with a
+// text in them, after NAKs of its own apart.
+func received(t *testing.T, log []byte, text string) int {
+	t.Helper()
+	n := 0
+	for line := range bytes.Lines(log) {
+		var event struct{ Dir, Hex string }
+		if err := json.Unmarshal(line, &event); err != nil {
+			t.Fatal(err)
+		}
+		message, err := hex.DecodeString(event.Hex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range message {
+			message[i] &= 0x7F
+		}
+		if event.Dir == "rx" && bytes.Contains(message, []byte(text)) {
+			n++
+		}
+	}
+	return n
 }

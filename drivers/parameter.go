@@ -79,7 +79,8 @@ func (p Parameter) validateNumber(n Decimal) error {
 		return nil
 	}
 	if n.Cmp(p.Min) < 0 || n.Cmp(p.Max) > 0 {
-		return fmt.Errorf("%w: %s takes %s to %s %s", ErrValue, p.Name, p.Min, p.Max, p.Unit)
+		limits := strings.TrimRight(fmt.Sprintf("%s to %s %s", p.Min, p.Max, p.Unit), " ")
+		return fmt.Errorf("%w: %s takes %s", ErrValue, p.Name, limits)
 	}
 	return nil
 }

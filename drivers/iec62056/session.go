@@ -44,6 +44,8 @@ type session struct {
 	awake     bool         // the meter was woken the fast way, and sleeps only when told
 	opened    int          // lock of LIS-200 that was opened
 	refused   bool         // the meter has refused the password
+	fits      bool         // it has taken it
+	proven    bool         // it was asked something before the password
 }
 
 // dial begins no conversation: the first call does.

@@ -222,7 +222,32 @@ func (s *session) enter(ctx context.Context, level int) error {
 	if s.driver == lisName {
 		return s.openLock(ctx, level)
 	}
+	if ended, err := s.prove(ctx); ended || err != nil {
+		if err != nil {
+			return err
+		}
+		return s.enter(ctx, level)
+	}
 	return s.password(ctx, level)
+}
+
+// prove reads something before the first password. A meter says NAK to a wrong
+// password and to a command that came damaged: one that has just taken a command
+// means the password. ended: the meter does not want to be read without one and
+// must be called again.
+func (s *session) prove(ctx context.Context) (ended bool, err error) {
+	if s.proven {
+		return false, nil
+	}
+	s.proven = true
+	_, err = s.request(ctx, s.readCommand(), "0.0.0("+s.cfg.Argument+")", false)
+	switch {
+	case errors.Is(err, errEnded):
+		return true, nil
+	case errors.Is(err, drivers.ErrRefused), errors.Is(err, drivers.ErrTimeout), errors.Is(err, drivers.ErrChecksum):
+		return false, nil // the password's own answer tells more
+	}
+	return false, err
 }
 
 // program selects the programming mode and waits for the meter's P0, which some
@@ -267,26 +292,29 @@ func (s *session) probe(ctx context.Context) error {
 	return s.ended(a)
 }
 
-// password shows the password, once: meters lock after wrong ones.
+// password shows the password, once: meters lock after wrong ones. Only one that
+// the meter has taken before is shown again after a NAK.
 func (s *session) password(ctx context.Context, level int) error {
-	a, err := s.request(ctx, "P"+strconv.Itoa(level), "("+s.cfg.Password.Reveal()+")", true)
-	if errors.Is(err, errEnded) {
+	a, err := s.request(ctx, "P"+strconv.Itoa(level), "("+s.cfg.Password.Reveal()+")", !s.fits)
+	switch {
+	case errors.Is(err, errEnded):
 		return s.refusedBy("it ended the session")
-	}
-	if err != nil {
+	case errors.Is(err, errNAK):
+		return s.refusedBy("NAK")
+	case err != nil:
 		return err
 	}
 	switch a.kind {
-	case accepted, command:
-		return nil
 	case rejected:
 		return s.refusedBy("NAK")
-	case data:
+	case data: // some confirm with one
 		if text := firstBracket(a.text); isRefusal(text) {
 			return s.refusedBy(newMeterError(text).Error())
 		}
+	case accepted, command:
 	}
-	return nil // some confirm with a data message
+	s.fits = true
+	return nil
 }
 
 // refusedBy notes that the meter refuses the password. It is not shown again.
