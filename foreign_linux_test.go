@@ -275,7 +275,7 @@ func TestTheProgramWritesToAForeignOpticalPort(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			where, log := foreignMeter(t, "iec62056_meter.py", strings.Fields("--tcp 0 "+c.args)...)
+			where, log := foreignMeter(t, strings.Fields("--tcp 0 "+c.args)...)
 			got := program(t, fmt.Sprintf("port = \"tcp://%s\"\n%s", where, c.keys), "write", "main", c.parameter, c.value)
 			seen, err := os.ReadFile(log)
 			if err != nil {
