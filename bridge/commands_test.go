@@ -10,12 +10,17 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
+	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
+	"github.com/meter2mqtt/meter2mqtt/bridge/plausible"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
@@ -207,6 +212,10 @@ func TestAWriteReachesTheMeterAndIsReadBack(t *testing.T) {
 			t.Errorf("%s is not retained", topic)
 		}
 	}
+	h.broker.Until("info", func(m brokertest.Message) bool {
+		return m.Topic == "meter2mqtt/main/info" && strings.Contains(m.Payload,
+			`"parameters":[{"name":"limit","kind":"number","unit":"kW","min":0,"max":10,"readable":true,"writable":true,"allowed":true},`)
+	})
 	for _, c := range []struct{ name, payload, value, shown string }{
 		{"limit", "5.5", "5.5", "5.5"},
 		{"limit", `{"value":"6","id":"a"}`, "6", "6"},
@@ -411,6 +420,125 @@ func TestAfterACrashAWriteIsUnknownAndToldOnce(t *testing.T) {
 	if n := len(h.broker.Seen("meter2mqtt/main/result")); n != 1 {
 		t.Errorf("%d results after another restart", n)
 	}
+}
+
+// What is not allowed any more leaves the broker and Home Assistant.
+func TestAParameterThatIsNotAllowedAnyMoreIsTakenBack(t *testing.T) {
+	h := newHouse(t, "limit", "mode")
+	h.start()
+	h.broker.UntilIs("meter2mqtt/main/parameter/mode", "eco")
+	control := `"parameter_mode":{"platform":"select","unique_id":"meter2mqtt_main_parameter_mode"`
+	discovered := func(m brokertest.Message) bool { return m.Topic == "homeassistant/device/meter2mqtt_main/config" }
+	h.broker.Until("a control", func(m brokertest.Message) bool { return discovered(m) && strings.Contains(m.Payload, control) })
+	h.stop()
+	h.broker.Forget()
+	h.config.Meters[0].Write = []string{"limit"}
+	h.start()
+	h.broker.Until("the end of its topic", func(m brokertest.Message) bool {
+		return m == brokertest.Message{Topic: "meter2mqtt/main/parameter/mode", Retain: true}
+	})
+	h.broker.Until("the removal", func(m brokertest.Message) bool {
+		return discovered(m) && strings.Contains(m.Payload, `"parameter_mode":{"platform":"select"}`)
+	})
+	h.wantResult(h.tell("set/mode", "full"), "false", "may not be written")
+}
+
+func TestParametersOutliveARestartAsTheyAre(t *testing.T) {
+	all := newSettable().parameters()
+	all[0].Step, all[0].Digits = drivers.NewDecimal(5, -1), 1
+	all[2].MaxLen, all[4].Zoned, all[4].Code = 8, true, obis.MustParse("0-0:1.0.0")
+	for _, p := range all {
+		p.Key = p.Name
+		back := parameterInfoOf(p, false).parameter()
+		if diff := cmp.Diff(p, back, cmp.Comparer(func(a, b drivers.Decimal) bool { return a.Cmp(b) == 0 })); diff != "" {
+			t.Errorf("%s: %s", p.Name, diff)
+		}
+	}
+}
+
+func TestAMeterThatOnlySpeaksTakesNoCommand(t *testing.T) {
+	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
+	b.Start()
+	defer b.Stop()
+	g.configure(b, p1Meter("main", m.port(), ""))
+	g.start()
+	m.say(telegram("1-0:1.7.0(00.193*kW)"))
+	b.UntilIs("meter2mqtt/main/availability", "online")
+	for _, verb := range []string{"set", "get"} {
+		b.Forget()
+		b.Publish("meter2mqtt/main/"+verb+"/clock", "now", false)
+		if r := untilField(b, "meter2mqtt/main/result", "ok", "false"); !strings.Contains(r.Payload, "only speak") {
+			t.Errorf("%s: %s", verb, r.Payload)
+		}
+	}
+}
+
+// A flood of good commands goes before a meter that is due, but not for ever.
+func TestCommandsGoFirstAndStarveNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, done := lineOf(t, newSettable())
+		var order []string
+		l.queue.open()
+		for range 2 * maxFavours {
+			if err := l.queue.put(&command{meter: l.meters[0]}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2*maxFavours + 2 {
+			c, a := l.next(t.Context())
+			switch {
+			case c != nil:
+				order = append(order, "command")
+			case a != nil:
+				order = append(order, "poll")
+			}
+		}
+		want := slices.Concat(slices.Repeat([]string{"command"}, maxFavours), []string{"poll"})
+		if want = slices.Concat(want, want); !slices.Equal(order, want) {
+			t.Errorf("got %v, want %v", order, want)
+		}
+		done()
+	})
+}
+
+func TestACommandThatWaitsForTooLongIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, late := newQueue(), 0
+		q.open()
+		c := &command{}
+		if err := q.put(c, func() { late++ }); err != nil {
+			t.Fatal(err)
+		}
+		taken := &command{}
+		if err := q.put(taken, func() { t.Error("what was taken is not late") }); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(patience - time.Second) // of the bubble's clock
+		if late != 0 || !q.drop(taken) {
+			t.Errorf("%d were late", late)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if late != 1 || q.take() != nil {
+			t.Errorf("%d were late", late)
+		}
+	})
+}
+
+// lineOf is a line of one settable meter that no goroutine serves.
+func lineOf(t *testing.T, m *settable) (l *line, done func()) {
+	t.Helper()
+	j, err := journal.Open("", 0, time.Now(), func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := mqttlink.New(mqttlink.Options{})
+	one := &meter{
+		config: config.Meter{Name: "main", Driver: m.driver(), Options: &keyless{}}, link: link, journal: j, acked: j.Acked,
+		devices: &devices{link: link}, guard: plausible.New(plausible.Defaults), log: zerolog.Nop(), topics: topicsOf("t", "main"),
+		ledger: &ledger{}, answers: &answers{link: link}, shown: map[string]string{},
+	}
+	return newLine([]*meter{one}, zonesOf, nil), func() { _ = j.Close() }
 }
 
 func TestAResultWaitsForTheBroker(t *testing.T) {

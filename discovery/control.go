@@ -94,6 +94,9 @@ func (c *component) text(p drivers.Parameter) {
 		most = min(most, p.MaxLen)
 	}
 	limit := drivers.NewDecimal(int64(most), 0)
+	if p.Secret {
+		c.Mode = "password"
+	}
 	c.Platform, c.Max = "text", &limit
 	c.Template = "{{ value[:" + strconv.Itoa(most) + "] }}"
 }

@@ -48,6 +48,11 @@ func writable(name string, kind drivers.Kind) drivers.Parameter {
 	return drivers.Parameter{Quantity: drivers.Quantity{Name: name, Kind: kind}, Access: drivers.Readable | drivers.Writable, MaxLen: 16}
 }
 
+func secret(p drivers.Parameter) drivers.Parameter {
+	p.Secret = true
+	return p
+}
+
 func ranged(name string, unit obis.Unit, digits int) drivers.Parameter {
 	p := writable(name, drivers.Number)
 	p.Unit, p.Digits, p.Max = unit, digits, drivers.NewDecimal(100, -1)
@@ -159,7 +164,7 @@ var meters = map[string]Meter{
 		Quantities: []drivers.Quantity{number("1-0:1.8.0", "kWh", 3), moment("0-0:1.0.0", true)},
 		Parameters: []drivers.Parameter{
 			writable("clock", drivers.Moment), ranged("limit", "kW", 1), writable("offset", drivers.Number),
-			chosen("billing_mode", "day", "it's night"), writable("relay", drivers.Bool), writable("note", drivers.Text),
+			chosen("billing_mode", "day", "it's night"), writable("relay", drivers.Bool), writable("note", drivers.Text), secret(writable("pin", drivers.Text)),
 			{Quantity: drivers.Quantity{Name: "demand_reset", Kind: drivers.Text}, Access: drivers.Pressable},
 		},
 	},

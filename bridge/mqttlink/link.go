@@ -36,6 +36,8 @@ const (
 	writeTimeout = 5 * time.Second
 	hangTimeout  = 2 * writeTimeout
 	watchEvery   = time.Second
+	// leaveTimeout is how long the broker may take to hear the last words.
+	leaveTimeout = 2 * time.Second
 	// maxInFlight bounds what is sent and not acknowledged.
 	maxInFlight = 256
 	// firstPause and longestPause bound the wait between attempts.
@@ -362,10 +364,10 @@ func (l *Link) session(ctx context.Context, client paho.Client, lost <-chan erro
 // leave sends what still waits and the last words, though ctx has ended. A clean
 // disconnect sends no will, so they take its place.
 func (l *Link) leave(ctx context.Context, client paho.Client, last []Message) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	for _, m := range append(l.outbox.drain(), last...) {
-		if err := await(ctx, client.Publish(m.Topic, 1, m.Retain, m.Payload), 2*time.Second); err != nil {
+		if err := await(ctx, client.Publish(m.Topic, 1, m.Retain, m.Payload), leaveTimeout); err != nil {
 			l.options.Log.Warn().Err(err).Msg("last words did not reach the broker")
 			return
 		}

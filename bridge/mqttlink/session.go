@@ -72,6 +72,9 @@ func (s *session) run(ctx context.Context) error {
 		case <-s.flight.landing():
 		}
 	}
+	if !s.isOver() {
+		s.flight.landLast()
+	}
 	return nil
 }
 
@@ -112,6 +115,23 @@ func (f *flight) land() error {
 		f.sent = f.sent[:rest]
 	}
 	return nil
+}
+
+// landLast waits a moment for what is still owed when the program ends: what the
+// broker has and nobody noted would never be taken back.
+func (f *flight) landLast() {
+	limit := time.NewTimer(leaveTimeout)
+	defer limit.Stop()
+	for len(f.sent) > 0 {
+		select {
+		case <-f.landing():
+			if f.land() != nil {
+				return
+			}
+		case <-limit.C:
+			return
+		}
+	}
 }
 
 func (s *sent) isDone() bool {
