@@ -485,7 +485,7 @@ func TestCommandsGoFirstAndStarveNobody(t *testing.T) {
 			}
 		}
 		for range 2*maxFavours + 2 {
-			c, a := l.next(t.Context())
+			c, a, _ := l.next(t.Context())
 			switch {
 			case c != nil:
 				order = append(order, "command")
