@@ -53,6 +53,8 @@ type Bridge struct {
 	mu     sync.Mutex // guards what follows
 	meters []*meter
 	past   map[string][]string // meters that are no more → their topics that may be retained
+	byKey  map[string]*line    // the lines of meters that are asked, by lineKey
+	job    *scanJob            // the last search; nil: none
 
 	// newcomer holds a token when Home Assistant has come and must be told
 	// everything, requests what was asked for. Both are filled by handlers that
@@ -76,6 +78,7 @@ type Bridge struct {
 func New(c config.Config, o Options) (*Bridge, error) {
 	b := &Bridge{
 		config: c, options: o, newcomer: make(chan struct{}, 1), requests: make(chan mqttlink.Received, maxRequests),
+		byKey: map[string]*line{},
 	}
 	secure, err := c.MQTT.TLS()
 	if err != nil {
@@ -230,6 +233,11 @@ func (m *meter) caution() {
 }
 
 func (b *Bridge) startLine(ctx context.Context, key string, l *line) {
+	if len(l.asked) > 0 {
+		b.mu.Lock()
+		b.byKey[key] = l
+		b.mu.Unlock()
+	}
 	b.lines.start(ctx, key, func(ctx context.Context) {
 		if err := l.run(ctx); err != nil {
 			l.log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("the line cannot be used")

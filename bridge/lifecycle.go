@@ -201,6 +201,7 @@ func (b *Bridge) exchange(ctx context.Context, old, next, fresh []*meter) {
 		b.lines.stop(key)
 	}
 	b.mu.Lock()
+	maps.DeleteFunc(b.byKey, func(key string, _ *line) bool { return touched[key] })
 	b.meters = next
 	maps.Copy(b.past, gone)
 	for _, m := range next {

@@ -30,6 +30,7 @@ type line struct {
 	supervisor transport.Supervisor
 	queue      *queue // of commands
 	favours    int    // how many of them went before a meter that is due
+	searches   searches
 }
 
 // newLine makes the line of meters that name the same port.
@@ -43,7 +44,7 @@ func newLine(meters []*meter, zones func(*meter) drivers.Zones, observe func(str
 		return l
 	}
 	now := time.Now()
-	l.queue = newQueue()
+	l.queue, l.searches = newQueue(), newSearches()
 	for _, m := range meters {
 		m.setQueue(l.queue)
 		l.asked = append(l.asked, &asked{meter: m, zones: zones(m), turn: now, due: now})

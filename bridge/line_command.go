@@ -19,29 +19,34 @@ const (
 )
 
 // next waits for what is to be done: a command before a meter that is due, a meter
-// before an errand. Both nil: ctx ended, or the line failed.
+// before an errand. Both nil: a search waits, ctx ended, or the line failed.
 func (l *line) next(ctx context.Context) (*command, *asked, error) {
 	for ctx.Err() == nil {
-		a := l.nextAsked()
-		due := a != nil && !time.Now().Before(a.due)
-		if !due || l.favours < maxFavours {
-			if c := l.queue.take(); c != nil {
-				l.favours++
-				return c, nil, nil
-			}
+		if c, a := l.ready(); c != nil || a != nil || l.searches.waits() {
+			return c, a, nil
 		}
-		if due {
-			l.favours = 0
-			return nil, a, nil
-		}
-		if c := l.errand(); c != nil {
-			return c, nil, nil
-		}
-		if err := l.wait(ctx, a); err != nil {
+		if err := l.wait(ctx, l.nextAsked()); err != nil {
 			return nil, nil, err
 		}
 	}
 	return nil, nil, nil
+}
+
+// ready is what is to be done now; both nil: nothing.
+func (l *line) ready() (*command, *asked) {
+	a := l.nextAsked()
+	due := a != nil && !time.Now().Before(a.due)
+	if !due || l.favours < maxFavours {
+		if c := l.queue.take(); c != nil {
+			l.favours++
+			return c, nil
+		}
+	}
+	if due {
+		l.favours = 0
+		return nil, a
+	}
+	return l.errand(), nil
 }
 
 // rest waits for a command or until the meter is due; nil: none ever is.
@@ -56,6 +61,7 @@ func (l *line) rest(ctx context.Context, a *asked) {
 	case <-ctx.Done():
 	case <-due:
 	case <-l.queue.filled:
+	case <-l.searches.filled:
 	}
 }
 
@@ -163,5 +169,8 @@ func (l *line) dial(ctx context.Context, open drivers.Line, a *asked) error {
 func (l *line) shutQueue() {
 	for _, c := range l.queue.shut() {
 		c.meter.refuseCommand(c, errOffline)
+	}
+	if job := l.searches.take(); job != nil {
+		job.end(errOffline)
 	}
 }

@@ -58,12 +58,14 @@ func (l *line) poll(ctx context.Context, open drivers.Line) error {
 	l.queue.open()
 	defer l.shutQueue()
 	for {
+		if job := l.searches.take(); job != nil {
+			if err := l.search(ctx, open, job); lineFailed(err) {
+				return err
+			}
+		}
 		c, a, err := l.next(ctx)
-		switch {
-		case c != nil:
-			err = l.carryOut(ctx, open, c)
-		case a != nil:
-			err = l.ask(ctx, open, a)
+		if err == nil {
+			err = l.serve(ctx, open, c, a)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -71,17 +73,27 @@ func (l *line) poll(ctx context.Context, open drivers.Line) error {
 		if lineFailed(err) {
 			return err
 		}
-		if a == nil {
-			continue
-		}
-		l.plan(ctx, a, err)
-		if err != nil {
-			continue
-		}
-		if err := l.fillGap(ctx, a); lineFailed(err) {
-			return err
-		}
 	}
+}
+
+// serve does one thing: a command, or else the reading of a meter. Its error may be
+// one of the line.
+func (l *line) serve(ctx context.Context, open drivers.Line, c *command, a *asked) error {
+	var err error
+	switch {
+	case c != nil:
+		err = l.carryOut(ctx, open, c)
+	case a != nil:
+		err = l.ask(ctx, open, a)
+	}
+	if a == nil || ctx.Err() != nil || lineFailed(err) {
+		return err
+	}
+	l.plan(ctx, a, err)
+	if err != nil {
+		return nil //nolint:nilerr // plan has told it, and it is not the line's
+	}
+	return l.fillGap(ctx, a)
 }
 
 // nextAsked is the meter whose turn comes first; nil if none is asked any more.

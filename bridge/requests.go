@@ -13,7 +13,7 @@ const (
 	// maxRequests may wait; more are dropped, for whoever floods gets no answer.
 	maxRequests = 16
 	// maxPayload is more than any request needs.
-	maxPayload = 4096
+	maxPayload = 64 << 10
 )
 
 func requestTopic(base, name string) string  { return base + "/bridge/request/" + name }
@@ -45,7 +45,7 @@ func (b *Bridge) answer(ctx context.Context, r mqttlink.Received) {
 		ID json.RawMessage `json:"id"`
 	}
 	_ = json.Unmarshal(r.Payload, &request) // anything else is a request without an id
-	err := b.carryOut(ctx, name, r.Retained)
+	err := b.carryOut(ctx, name, r)
 	answer := response{ID: request.ID, OK: err == nil}
 	if err != nil {
 		answer.Error = err.Error()
@@ -55,12 +55,14 @@ func (b *Bridge) answer(ctx context.Context, r mqttlink.Received) {
 	})
 }
 
-func (b *Bridge) carryOut(ctx context.Context, name string, retained bool) error {
+func (b *Bridge) carryOut(ctx context.Context, name string, r mqttlink.Received) error {
 	switch {
-	case retained:
+	case r.Retained:
 		return fmt.Errorf("the request is retained, so it would be repeated at each connection: publish it without")
 	case name == "reload":
 		return b.reload(ctx)
+	case name == "scan":
+		return b.scan(ctx, r.Payload)
 	}
-	return fmt.Errorf("unknown request %.40q: there is reload", name)
+	return fmt.Errorf("unknown request %.40q: there are reload and scan", name)
 }

@@ -51,6 +51,19 @@ type place struct {
 	Known map[Address][]string `json:"known,omitempty"`
 }
 
+// check looks at a state that came from somewhere.
+func (p *place) check() error {
+	for _, prefix := range append(append([]string{p.Next}, p.Silent...), p.Suspects...) {
+		if len(prefix) > idDigits || strings.Trim(prefix, decimals+hexas+"F") != "" {
+			return fmt.Errorf("%.20q is no place of a search", prefix)
+		}
+	}
+	if p.Part < 0 {
+		return fmt.Errorf("part %d", p.Part)
+	}
+	return nil
+}
+
 // scan looks for meters. Options of the configuration that say how to talk (wake,
 // timeout, pause, retries) count; secondary narrows the search to what fits it.
 func scan(ctx context.Context, line drivers.Line, c drivers.Config, to drivers.Search) error {
@@ -61,7 +74,10 @@ func scan(ctx context.Context, line drivers.Line, c drivers.Config, to drivers.S
 	s := &search{config: config, to: to}
 	if to.Resume != "" {
 		if err := json.Unmarshal([]byte(to.Resume), &s.place); err != nil {
-			return fmt.Errorf("the state to resume a search from: %w", err)
+			return fmt.Errorf("%w: the state to resume a search from: %w", drivers.ErrValue, err)
+		}
+		if err := s.check(); err != nil {
+			return fmt.Errorf("%w: the state to resume a search from: %w", drivers.ErrValue, err)
 		}
 		s.path = s.Next
 	}
@@ -164,12 +180,12 @@ func (s *search) survey(ctx context.Context, request []byte) (reply, error) {
 // primary asks each primary address for an acknowledgement, and whoever gives one
 // for its name.
 func (s *search) primary(ctx context.Context) error {
-	first, err := strconv.Atoi(cmp.Or(s.path, "0"))
+	first, err := strconv.ParseUint(cmp.Or(s.path, "0"), 10, 8)
 	if err != nil {
 		return fmt.Errorf("the state to resume a search from: %w", err)
 	}
 	s.path = ""
-	for a := first; a <= int(MaxPrimary); a++ {
+	for a := int(first); a <= int(MaxPrimary); a++ {
 		if err := s.step(strconv.Itoa(a), "primary "+strconv.Itoa(a), float64(a)/float64(MaxPrimary+1)); err != nil {
 			return err
 		}

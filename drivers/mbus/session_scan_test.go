@@ -209,6 +209,27 @@ func TestOthersHaveTheLineAtItsOwnSpeed(t *testing.T) {
 	})
 }
 
+func TestAStateThatIsNoneIsRefused(t *testing.T) {
+	inBubble(t, building(t), func(t bubble) {
+		for _, state := range []string{
+			"x", `{"part":-1}`, `{"next":"123456789"}`, `{"next":"12G"}`, `{"silent":["1234567890"]}`, `{"suspects":["-"]}`, `{"known":{"x":[]}}`,
+		} {
+			var o outcome
+			search := o.searching("secondary")
+			search.Resume = state
+			if err := mbus.Driver.Scan(t.Context(), t.line, plain(), search); !errors.Is(err, drivers.ErrValue) {
+				t.Errorf("%s: %v", state, err)
+			}
+		}
+		var o outcome
+		search := o.searching("primary")
+		search.Resume = `{"next":"300"}`
+		if err := mbus.Driver.Scan(t.Context(), t.line, plain(), search); err == nil {
+			t.Error("a search went on from address 300")
+		}
+	})
+}
+
 func TestTwinsThatNothingTellsApartAreTold(t *testing.T) {
 	twins := sim.MBusBuilding(1)[6:]
 	twins[0].Fabrication, twins[1].Fabrication = "", ""
