@@ -314,7 +314,7 @@ func (s searches) take() *scanJob {
 func (l *line) search(ctx context.Context, open drivers.Line, j *scanJob) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(j.ctx, cancel)()
+	defer context.AfterFunc(j.ctx, cancel)() //nolint:contextcheck // the request ends it too, beside the line
 	want := j.want
 	want.Found, want.Progress = j.found, j.progress
 	want.Yield = func() error {
