@@ -92,7 +92,9 @@ func TestALineIsSearchedByRequestAndItsMetersAreReadMeanwhile(t *testing.T) {
 	if found["id"] != 7.0 || keys["secondary"] != "300001002D2C0804" || !strings.Contains(text, "port = \""+port+"\"\nsecondary = \"300001002D2C0804\"\n") {
 		t.Errorf("found %v", found)
 	}
-	said(broker, "progress")
+	broker.Until("progress by primary addresses", func(m brokertest.Message) bool {
+		return m.Topic == scanResponses && strings.Contains(m.Payload, `"at":"primary `)
+	})
 	broker.Publish(scanRequests, `{"id":8}`, false)
 	broker.Until("a refusal of a second search", func(m brokertest.Message) bool {
 		return m.Topic == scanResponses && strings.Contains(m.Payload, `{"id":8,"ok":false,"error":"a search of `+port)
