@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,7 +174,7 @@ func text(v *drivers.Value) string {
 }
 
 // reads holds what Read gives against the truth.
-func (f *foreign) reads(t *testing.T, s drivers.Session) error {
+func reads(t *testing.T, f *foreign, s drivers.Session) error {
 	t.Helper()
 	var r drivers.Reading
 	if err := s.Read(t.Context(), nil, &r); err != nil {
@@ -216,9 +217,9 @@ func history(t *testing.T, s drivers.Session, from, to time.Time) ([]map[string]
 func (f *foreign) rows(database string, from, to time.Time) []map[string]string {
 	rows := []map[string]string{}
 	records := f.truth.Databases[database].Records
-	for i := len(records) - 1; i >= 0; i-- {
+	for _, record := range slices.Backward(records) {
 		row := map[string]string{}
-		for k, v := range records[i].Decoded {
+		for k, v := range record.Decoded {
 			if k == "end_date" || k == "date" {
 				k = "time"
 			}
@@ -238,7 +239,7 @@ var (
 )
 
 // logs holds a database against the truth.
-func (f *foreign) logs(t *testing.T, s drivers.Session, database string) error {
+func logs(t *testing.T, f *foreign, s drivers.Session, database string) error {
 	t.Helper()
 	got, err := history(t, s, longAgo, later)
 	if err != nil {
@@ -294,48 +295,49 @@ func TestTheForeignDeviceIsReadWithEveryFault(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		args string
-		do   func(*foreign, *testing.T, drivers.Session) error
+		do   func(*testing.T, *foreign, drivers.Session) error
 		set  func(*corus.Config)
 	}{
-		{"parameters", "", (*foreign).reads, nil},
-		{"interval", "", (*foreign).interval, nil},
-		{"records straddle frames", "--straddle --frame-bytes 70", (*foreign).interval, nil},
-		{"hourly", "", func(f *foreign, t *testing.T, s drivers.Session) error { return f.logs(t, s, "hourly") }, only("hourly")},
-		{"daily", "", func(f *foreign, t *testing.T, s drivers.Session) error { return f.logs(t, s, "daily") }, only("daily")},
-		{"monthly", "--records 13", func(f *foreign, t *testing.T, s drivers.Session) error { return f.logs(t, s, "monthly") }, only("monthly")},
-		{"event log", "", func(f *foreign, t *testing.T, s drivers.Session) error { return f.logs(t, s, "event") }, only("event")},
-		{"answers in pieces of 3 bytes, parameters", "--inject chunk:3", (*foreign).reads, nil},
-		{"answers in pieces of 3 bytes, database", "--records 4 --inject chunk:3", (*foreign).interval, nil},
-		{"answers byte by byte", "--records 10 --inject split:1", (*foreign).interval, nil},
-		{"first wake-up ignored", "--inject ignore-wakeup:1", (*foreign).reads, nil},
-		{"two wake-ups ignored", "--inject ignore-wakeup:2", (*foreign).reads, nil},
-		{"extra NULs", "--inject extra-nuls:5", (*foreign).reads, nil},
-		{"CRC spoiled once, parameters", "--inject bad-crc-read:1", (*foreign).reads, nil},
-		{"CRC spoiled twice, parameters", "--inject bad-crc-read:2", (*foreign).reads, nil},
-		{"CRC spoiled once, first frame", "--inject bad-crc-db:0", (*foreign).interval, nil},
-		{"CRC spoiled once, third frame", "--inject bad-crc-db:2", (*foreign).interval, nil},
-		{"CRC spoiled once, last frame", "--records 8 --inject bad-crc-db:1", (*foreign).interval, nil},
-		{"frame sent twice", "--inject dup-db:2", (*foreign).interval, nil},
-		{"first frame sent twice", "--inject dup-db:0", (*foreign).interval, nil},
-		{"last frame sent twice", "--records 8 --inject dup-db:1", (*foreign).interval, nil},
-		{"frame missing", "--inject gap-db:2", (*foreign).interval, nil},
-		{"frame missing, records straddle", "--straddle --frame-bytes 70 --inject gap-db:2", (*foreign).interval, nil},
-		{"frame missing, without a count", "--inject gap-db:2", (*foreign).intervalTruncated, func(c *corus.Config) { c.Count = false }},
-		{"one NAK", "--inject nak-read:1", (*foreign).reads, nil},
-		{"a parameter of the map that the device does not have", "", (*foreign).reads, withAbsent},
-		{"empty database", "--inject empty-db:1", (*foreign).empty, nil},
-		{"empty database, without a count", "--inject empty-db:1", (*foreign).empty, func(c *corus.Config) { c.Count = false }},
+		{"parameters", "", reads, nil},
+		{"interval", "", interval, nil},
+		{"records straddle frames", "--straddle --frame-bytes 70", interval, nil},
+		{"hourly", "", logsOf("hourly"), only("hourly")},
+		{"daily", "", logsOf("daily"), only("daily")},
+		{"monthly", "--records 13", logsOf("monthly"), only("monthly")},
+		{"event log", "", logsOf("event"), only("event")},
+		{"answers in pieces of 3 bytes, parameters", "--inject chunk:3", reads, nil},
+		{"answers in pieces of 3 bytes, database", "--records 4 --inject chunk:3", interval, nil},
+		{"answers byte by byte", "--records 10 --inject split:1", interval, nil},
+		{"first wake-up ignored", "--inject ignore-wakeup:1", reads, nil},
+		{"two wake-ups ignored", "--inject ignore-wakeup:2", reads, nil},
+		{"extra NULs", "--inject extra-nuls:5", reads, nil},
+		{"CRC spoiled once, parameters", "--inject bad-crc-read:1", reads, nil},
+		{"CRC spoiled twice, parameters", "--inject bad-crc-read:2", reads, nil},
+		{"CRC spoiled once, first frame", "--inject bad-crc-db:0", interval, nil},
+		{"CRC spoiled once, third frame", "--inject bad-crc-db:2", interval, nil},
+		{"CRC spoiled once, last frame", "--records 8 --inject bad-crc-db:1", interval, nil},
+		{"frame sent twice", "--inject dup-db:2", interval, nil},
+		{"first frame sent twice", "--inject dup-db:0", interval, nil},
+		{"last frame sent twice", "--records 8 --inject dup-db:1", interval, nil},
+		{"frame missing", "--inject gap-db:2", interval, nil},
+		{"frame missing, records straddle", "--straddle --frame-bytes 70 --inject gap-db:2", interval, nil},
+		{"frame missing, without a count", "--inject gap-db:2", intervalTruncated, func(c *corus.Config) { c.Count = false }},
+		{"one NAK", "--inject nak-read:1", reads, nil},
+		{"a parameter of the map that the device does not have", "", reads, withAbsent},
+		{"empty database", "--inject empty-db:1", empty, nil},
+		{"empty database, without a count", "--inject empty-db:1", empty, func(c *corus.Config) { c.Count = false }},
 		{"login refused", "--inject no-login:1", wants(drivers.ErrRefused), nil},
 		{"odd wake-up", "--inject bad-wakeup:1", wants(drivers.ErrSyntax), nil},
-		{"0Z7 alone", "", (*foreign).reads, func(c *corus.Config) { c.Select = "0Z7" }},
-		{"conversation held", "", (*foreign).both, func(c *corus.Config) { c.Hold = true }},
-		{"continue bit", "--inject gap-db:2", (*foreign).interval, func(c *corus.Config) { c.Resume = "continue" }},
+		{"0Z7 alone", "", reads, func(c *corus.Config) { c.Select = "0Z7" }},
+		{"conversation held", "", both, func(c *corus.Config) { c.Hold = true }},
+		{"continue bit", "--inject gap-db:2", interval, func(c *corus.Config) { c.Resume = "continue" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			overLines(t, func(t *testing.T, line func(string) string) {
+				t.Helper()
 				t.Parallel()
 				f := startPeer(t, strings.Fields(c.args)...)
-				if err := c.do(f, t, dialed(t, line(f.port), f.configured(t, c.set))); err != nil {
+				if err := c.do(t, f, dialed(t, line(f.port), f.configured(t, c.set))); err != nil {
 					t.Error(err)
 				}
 			})
@@ -352,18 +354,18 @@ func withAbsent(c *corus.Config) {
 	}
 }
 
-func (f *foreign) interval(t *testing.T, s drivers.Session) error {
+func interval(t *testing.T, f *foreign, s drivers.Session) error {
 	t.Helper()
-	return f.logs(t, s, "interval")
+	return logs(t, f, s, "interval")
 }
 
 // both reads twice within one conversation, and logs too.
-func (f *foreign) both(t *testing.T, s drivers.Session) error {
+func both(t *testing.T, f *foreign, s drivers.Session) error {
 	t.Helper()
-	return errors.Join(f.reads(t, s), f.reads(t, s), f.interval(t, s), s.Close(t.Context()))
+	return errors.Join(reads(t, f, s), reads(t, f, s), interval(t, f, s), s.Close(t.Context()))
 }
 
-func (f *foreign) empty(t *testing.T, s drivers.Session) error {
+func empty(t *testing.T, f *foreign, s drivers.Session) error {
 	t.Helper()
 	rows, err := history(t, s, longAgo, later)
 	if err == nil && len(rows) > 0 {
@@ -374,7 +376,7 @@ func (f *foreign) empty(t *testing.T, s drivers.Session) error {
 
 // intervalTruncated: without a count nobody can tell that the last frames are
 // missing, but what came is right.
-func (f *foreign) intervalTruncated(t *testing.T, s drivers.Session) error {
+func intervalTruncated(t *testing.T, f *foreign, s drivers.Session) error {
 	t.Helper()
 	got, err := history(t, s, longAgo, later)
 	want := f.rows("interval", longAgo, later)
@@ -387,8 +389,16 @@ func (f *foreign) intervalTruncated(t *testing.T, s drivers.Session) error {
 	return nil
 }
 
-func wants(want error) func(*foreign, *testing.T, drivers.Session) error {
-	return func(_ *foreign, t *testing.T, s drivers.Session) error {
+func logsOf(database string) func(*testing.T, *foreign, drivers.Session) error {
+	return func(t *testing.T, f *foreign, s drivers.Session) error {
+		t.Helper()
+		return logs(t, f, s, database)
+	}
+}
+
+func wants(want error) func(*testing.T, *foreign, drivers.Session) error {
+	return func(t *testing.T, _ *foreign, s drivers.Session) error {
+		t.Helper()
 		var r drivers.Reading
 		if err := s.Read(t.Context(), nil, &r); !errors.Is(err, want) || len(r.Values) > 0 {
 			return fmt.Errorf("%w, want %w", err, want)
@@ -413,7 +423,7 @@ func TestAClosedLineIsTheLinesErrorAndTheNextSessionReadsAll(t *testing.T) {
 	if err == nil || errors.Is(err, drivers.ErrTimeout) || len(rows) > 0 {
 		t.Errorf("%d rows, %v", len(rows), err)
 	}
-	if err := f.reads(t, dialed(t, f.port, c)); err != nil {
+	if err := reads(t, f, dialed(t, f.port, c)); err != nil {
 		t.Error(err)
 	}
 }
@@ -453,9 +463,23 @@ func TestARecordWithAZeroDateKeepsItsOtherValues(t *testing.T) {
 
 func TestTheForeignDeviceIsWritten(t *testing.T) {
 	for _, c := range []struct{ id, value string }{
-		{"106", "2025-12-31T23:59:59"}, {"25", "16.12"}, {"25", "-0.02"}, {"300", "7"}, {"26", "12.345"}, {"26", "327.66"},
-		{"28", "1638.3"}, {"29", "1638200"}, {"48", "4294967295.99999998"}, {"50", "1099511627775.12345678"},
-		{"82", "SITE-002"}, {"82", "é"}, {"20", "254"}, {"22", "0"}, {"24", "1099511627774"}, {"30", "1.01325"}, {"30", "-12.5"},
+		{"106", "2025-12-31T23:59:59"},
+		{"25", "16.12"},
+		{"25", "-0.02"},
+		{"300", "7"},
+		{"26", "12.345"},
+		{"26", "327.66"},
+		{"28", "1638.3"},
+		{"29", "1638200"},
+		{"48", "4294967295.99999998"},
+		{"50", "1099511627775.12345678"},
+		{"82", "SITE-002"},
+		{"82", "é"},
+		{"20", "254"},
+		{"22", "0"},
+		{"24", "1099511627774"},
+		{"30", "1.01325"},
+		{"30", "-12.5"},
 	} {
 		t.Run(c.id+" "+c.value, func(t *testing.T) {
 			t.Parallel()
@@ -504,9 +528,22 @@ func TestWhatDoesNotFitIsNotSent(t *testing.T) {
 	f := startPeer(t)
 	s := dialed(t, f.port, f.configured(t, nil))
 	for _, c := range []struct{ id, value string }{
-		{"20", "255"}, {"20", "1.5"}, {"20", "-1"}, {"25", "327.68"}, {"25", "-0.01"}, {"25", "1.234"}, {"26", "-1"}, {"26", "327.67"},
-		{"26", "32.7677"}, {"28", "1638300"}, {"48", "4294967296"}, {"48", "1.123456789"}, {"82", "NINE-CHAR"}, {"82", "€"},
-		{"106", "1999-12-31T23:59:59"}, {"106", "2064-01-01T00:00:00"},
+		{"20", "255"},
+		{"20", "1.5"},
+		{"20", "-1"},
+		{"25", "327.68"},
+		{"25", "-0.01"},
+		{"25", "1.234"},
+		{"26", "-1"},
+		{"26", "327.67"},
+		{"26", "32.7677"},
+		{"28", "1638300"},
+		{"48", "4294967296"},
+		{"48", "1.123456789"},
+		{"82", "NINE-CHAR"},
+		{"82", "€"},
+		{"106", "1999-12-31T23:59:59"},
+		{"106", "2064-01-01T00:00:00"},
 	} {
 		v := valueOf(t, s, c.id, c.value)
 		if _, err := s.(drivers.Commander).Set(t.Context(), drivers.Parameter{Quantity: drivers.Quantity{Name: "p" + c.id}}, v); !errors.Is(err, drivers.ErrValue) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -294,12 +295,15 @@ func intervalRow(t time.Time) []byte {
 	flow := func(n uint64) []byte { return corusNumber(corus.Float3, drivers.NewDecimal(int64(n), 0).String()) }
 	var b []byte
 	for _, part := range [][]byte{
-		{60, 0}, corusDate(t),
+		{60, 0},
+		corusDate(t),
 		word(used), long(converted(n) - converted(before)), word(n % 65535), long(converted(n)),
 		hundredths(min(low, temperature)), hundredths(max(low, temperature)), hundredths((low + temperature) / 2),
 		milli(pressure - 5), milli(pressure + 5), milli(pressure),
 		flow(used - used/10), flow(used + used/10), flow(converted(used)), flow(converted(used + used/10)),
-		{0, 0, 0, 0}, flow(used), flow(converted(used)), corusDate(start), {0, 0},
+		{0, 0, 0, 0},
+		flow(used), flow(converted(used)), corusDate(start),
+		{0, 0},
 	} {
 		b = append(b, part...)
 	}
@@ -311,8 +315,7 @@ func (m *corusMeter) changes(q corus.Query) (size int, data []byte) {
 	if q.Database == corus.Certification {
 		return 0, nil
 	}
-	for i := len(m.log) - 1; i >= 0; i-- {
-		c := m.log[i]
+	for _, c := range slices.Backward(m.log) {
 		if wall := wallOf(c.at); !q.Newest.IsZero() && wall.After(q.Newest) || !q.Oldest.IsZero() && wall.Before(q.Oldest) {
 			continue
 		}
