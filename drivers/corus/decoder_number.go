@@ -37,6 +37,9 @@ func (n number) trimmed() number {
 	if n.hi == 0 && n.lo == 0 {
 		return number{}
 	}
+	if n.exp >= 0 {
+		return n
+	}
 	for n.hi != 0 && n.exp < 0 {
 		hi, rest := n.hi/10, n.hi%10
 		lo, digit := bits.Div64(rest, n.lo, 10)

@@ -53,7 +53,7 @@ func (d *reader) number(f *field, raw []byte, v *drivers.Value) bool {
 	if ok && f.pulse {
 		n, ok = n.times(d.weight)
 	}
-	if ok && f.factor != one {
+	if ok && f.scaled {
 		n, ok = n.times(f.factor)
 	}
 	if !ok {

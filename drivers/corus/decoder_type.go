@@ -88,6 +88,14 @@ func none(b []byte) bool {
 
 // unsigned reads up to five bytes.
 func unsigned(b []byte) (n uint64) {
+	switch len(b) {
+	case 1:
+		return uint64(b[0])
+	case 2:
+		return uint64(binary.LittleEndian.Uint16(b))
+	case 4:
+		return uint64(binary.LittleEndian.Uint32(b))
+	}
 	for i, c := range b {
 		n |= uint64(c) << (8 * i)
 	}
@@ -116,6 +124,9 @@ func (t Type) numberIn(b []byte) (number, bool) {
 		return number{lo: uint64(n & 0x3FFF), exp: int(n>>14) - 1}, true
 	case Index:
 		whole, part := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+		if part == 0 {
+			return number{lo: uint64(whole)}, true
+		}
 		return number{lo: uint64(whole)*1e8 + uint64(part), exp: -8}, true
 	case Index9:
 		n, _ := number{lo: unsigned(b[:5]), exp: -8}.times(number{lo: 1e8})

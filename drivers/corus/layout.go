@@ -26,6 +26,7 @@ type field struct {
 	size   int
 	pulse  bool   // times the input pulse weight
 	factor number // of the divisor
+	scaled bool   // the factor is not 1
 	shift  int    // to the canonical unit
 	value  drivers.Value
 }
@@ -370,6 +371,7 @@ func (t fieldTable) compile() (field, error) {
 		if f.factor, ok = reciprocal(n); !ok {
 			errs = append(errs, fmt.Errorf("divisor %s: dividing by it does not end: only 2 and 5 may be in it", t.Divisor))
 		}
+		f.scaled = f.factor != one
 	}
 	if (t.Pulse || t.Divisor != nil) && !kind.numeric() {
 		errs = append(errs, fmt.Errorf("type %s is no number: pulse and divisor have no meaning", t.Type))

@@ -365,7 +365,7 @@ func both(t *testing.T, f *foreign, s drivers.Session) error {
 	return errors.Join(reads(t, f, s), reads(t, f, s), interval(t, f, s), s.Close(t.Context()))
 }
 
-func empty(t *testing.T, f *foreign, s drivers.Session) error {
+func empty(t *testing.T, _ *foreign, s drivers.Session) error {
 	t.Helper()
 	rows, err := history(t, s, longAgo, later)
 	if err == nil && len(rows) > 0 {

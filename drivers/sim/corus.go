@@ -176,9 +176,17 @@ func (m *corusMeter) parameter(id corus.ID) []byte {
 	case corusC:
 		return corusNumber(corus.Float, "1.9")
 	case corusAlarm:
-		return append(append([]byte{0, 1}, corusNumber(corus.Float, "4.2")...), append(append(corusDate(now.AddDate(0, -1, 0)), corusDate(now.AddDate(0, -1, 0).Add(time.Hour))...), make([]byte, 8)...)...)
+		return pressureAlarm(now.AddDate(0, -1, 0))
+	default:
+		return nil
 	}
-	return nil
+}
+
+// pressureAlarm is one that lasted an hour from t on: it is over, and memorised.
+func pressureAlarm(t time.Time) []byte {
+	b := append([]byte{0, 1}, corusNumber(corus.Float, "4.2")...)
+	b = append(append(b, corusDate(t)...), corusDate(t.Add(time.Hour))...)
+	return append(b, make([]byte, 8)...)
 }
 
 // write sets a parameter, and keeps the change in the log. False: it cannot be set.
@@ -257,10 +265,10 @@ func wallOf(t time.Time) time.Time {
 // ending is the end of the i-th period before now; 0 stands for months.
 func (m *corusMeter) ending(step time.Duration, i int) time.Time {
 	now := m.now()
-	switch step {
-	case 0:
+	if step == 0 {
 		return time.Date(now.Year(), now.Month()-time.Month(i), 1, 6, 0, 0, 0, m.zone)
-	case 24 * time.Hour:
+	}
+	if step == 24*time.Hour {
 		return time.Date(now.Year(), now.Month(), now.Day()-i, 0, 0, 0, 0, m.zone)
 	}
 	return now.Truncate(step).Add(-step * time.Duration(i))
