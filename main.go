@@ -188,7 +188,7 @@ changed keep their sessions.`,
 				log.Warn().Err(err).Msg("the service manager's watchdog is not served")
 			}
 			b, err := bridge.New(c, bridge.Options{
-				Version: version, Log: log, Reload: flags.load, Hangup: hangup, Beat: beat(manager, log),
+				Version: version, Log: log, Reload: flags.load, Hangup: hangup, SetLogLevel: zerolog.SetGlobalLevel, Beat: beat(manager, log),
 			})
 			if err != nil {
 				return err
@@ -218,7 +218,8 @@ func newLogger(c config.Log) zerolog.Logger {
 	if c.Format == config.FormatText || c.Format == config.FormatAuto && term.IsTerminal(int(os.Stderr.Fd())) {
 		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.DateTime}
 	}
-	return zerolog.New(out).Level(c.Level).With().Timestamp().Logger()
+	zerolog.SetGlobalLevel(c.Level) // which can be changed while the gateway runs
+	return zerolog.New(out).With().Timestamp().Logger()
 }
 
 func checkCommand() *cobra.Command {

@@ -37,6 +37,8 @@ type Options struct {
 	// request by MQTT; nil: it cannot be reloaded.
 	Reload func() (config.Config, error)
 	Hangup <-chan os.Signal
+	// SetLogLevel changes how much Log writes; nil: it cannot be changed.
+	SetLogLevel func(zerolog.Level)
 	// Beat is called each second as long as the gateway does its work; nil: nobody
 	// watches. It must not block.
 	Beat func(now time.Time)
@@ -50,11 +52,13 @@ type Bridge struct {
 	devices *devices
 	started time.Time
 
-	mu     sync.Mutex // guards what follows
-	meters []*meter
-	past   map[string][]string // meters that are no more → their topics that may be retained
-	byKey  map[string]*line    // the lines of meters that are asked, by lineKey
-	job    *scanJob            // the last search; nil: none
+	mu       sync.Mutex // guards what follows
+	meters   []*meter
+	past     map[string][]string // meters that are no more → their topics that may be retained
+	byKey    map[string]*line    // the lines of meters that are asked, by lineKey
+	job      *scanJob            // the last search; nil: none
+	paused   map[string]bool     // lines that were told to rest, by lineKey
+	logLevel string
 
 	// newcomer holds a token when Home Assistant has come and must be told
 	// everything, requests what was asked for. Both are filled by handlers that
@@ -78,7 +82,8 @@ type Bridge struct {
 func New(c config.Config, o Options) (*Bridge, error) {
 	b := &Bridge{
 		config: c, options: o, newcomer: make(chan struct{}, 1), requests: make(chan mqttlink.Received, maxRequests),
-		byKey: map[string]*line{},
+		byKey:  map[string]*line{},
+		paused: map[string]bool{}, logLevel: c.Log.Level.String(),
 	}
 	secure, err := c.MQTT.TLS()
 	if err != nil {
@@ -206,7 +211,10 @@ func (b *Bridge) Run(ctx context.Context) error {
 
 // startLines reads meters until their lines are stopped or ctx ends: one line a
 // port.
-func (b *Bridge) startLines(ctx context.Context, meters []*meter) {
+func (b *Bridge) startLines(ctx context.Context, meters []*meter) { b.startLinesWith(ctx, meters, nil) }
+
+// startLinesWith has the lines recorded, if r is not nil.
+func (b *Bridge) startLinesWith(ctx context.Context, meters []*meter, r *recording) {
 	var order []string
 	byPort := map[string][]*meter{}
 	for _, m := range meters {
@@ -219,7 +227,9 @@ func (b *Bridge) startLines(ctx context.Context, meters []*meter) {
 		byPort[key] = append(byPort[key], m)
 	}
 	for _, key := range order {
-		b.startLine(ctx, key, newLine(byPort[key], zonesOf, b.options.Observe))
+		l := newLine(byPort[key], zonesOf, b.options.Observe)
+		l.recording = r
+		b.startLine(ctx, key, l)
 	}
 }
 
@@ -239,6 +249,7 @@ func (b *Bridge) startLine(ctx context.Context, key string, l *line) {
 		b.mu.Unlock()
 	}
 	b.lines.start(ctx, key, func(ctx context.Context) {
+		defer l.recording.close()
 		if err := l.run(ctx); err != nil {
 			l.log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("the line cannot be used")
 		}
@@ -354,13 +365,30 @@ func (b *Bridge) onStatus(m mqttlink.Received) {
 func (b *Bridge) introduce(now time.Time) {
 	b.publish(bridgeAvailability(b.config.MQTT.Base), []byte(online))
 	b.publishInfo(now)
-	if b.config.HomeAssistant.Discovery {
-		topics := discovery.Topics{Base: b.config.MQTT.Base, Prefix: b.config.HomeAssistant.Prefix}
-		b.devices.announce(ourselves, []discovery.Device{discovery.Bridge(topics, b.options.Version)})
-	}
+	b.announce()
 	for _, m := range b.everyMeter() {
 		m.introduce(now)
 	}
+}
+
+// announce publishes the bridge's own device: a meter a line stands for the line.
+func (b *Bridge) announce() {
+	if !b.config.HomeAssistant.Discovery {
+		return
+	}
+	o := discovery.Operation{}
+	if b.options.SetLogLevel != nil {
+		o.LogLevels = LogLevels
+	}
+	seen := map[string]bool{}
+	for _, m := range b.everyMeter() {
+		if key := m.lineKey(); !seen[key] {
+			seen[key] = true
+			o.Lines = append(o.Lines, m.config.Name)
+		}
+	}
+	topics := discovery.Topics{Base: b.config.MQTT.Base, Prefix: b.config.HomeAssistant.Prefix}
+	b.devices.announce(ourselves, []discovery.Device{discovery.Bridge(topics, b.options.Version, o)})
 }
 
 // ourselves stands for a meter's name where the bridge's own device is meant.
@@ -377,6 +405,7 @@ type bridgeInfoPayload struct {
 	Started string         `json:"started"`
 	Uptime  int64          `json:"uptime"` // seconds
 	Journal status.Journal `json:"journal"`
+	Level   string         `json:"log_level"`
 }
 
 func (b *Bridge) publishInfo(now time.Time) {
@@ -385,6 +414,9 @@ func (b *Bridge) publishInfo(now time.Time) {
 		Started: b.started.UTC().Format(time.RFC3339), Uptime: int64(now.Sub(b.started) / time.Second),
 	}
 	info.Journal.Waiting, info.Journal.Bytes, info.Journal.Dropped = b.journal.Depth()
+	b.mu.Lock()
+	info.Level = b.logLevel
+	b.mu.Unlock()
 	for _, m := range b.everyMeter() {
 		info.Meters = append(info.Meters, m.config.Name)
 	}

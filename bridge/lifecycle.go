@@ -202,6 +202,9 @@ func (b *Bridge) exchange(ctx context.Context, old, next, fresh []*meter) {
 	}
 	b.mu.Lock()
 	maps.DeleteFunc(b.byKey, func(key string, _ *line) bool { return touched[key] })
+	for key := range touched {
+		delete(b.paused, key)
+	}
 	b.meters = next
 	maps.Copy(b.past, gone)
 	for _, m := range next {
@@ -209,6 +212,7 @@ func (b *Bridge) exchange(ctx context.Context, old, next, fresh []*meter) {
 	}
 	b.mu.Unlock()
 	b.startLines(ctx, slices.DeleteFunc(slices.Clone(next), func(m *meter) bool { return !touched[m.lineKey()] }))
+	b.announce()
 	for _, m := range fresh {
 		m.introduce(time.Now())
 	}

@@ -28,8 +28,9 @@ type line struct {
 	flight  flight
 
 	supervisor transport.Supervisor
-	queue      *queue // of commands
-	favours    int    // how many of them went before a meter that is due
+	recording  *recording // nil: the line is not recorded
+	queue      *queue     // of commands
+	favours    int        // how many of them went before a meter that is due
 	searches   searches
 }
 
@@ -63,6 +64,9 @@ func (l *line) run(ctx context.Context) error {
 				m.setLine(s, time.Now())
 			}
 		},
+	}
+	if l.recording != nil {
+		l.supervisor.Open = l.recording.opener(l.supervisor.Open)
 	}
 	if len(l.asked) > 0 {
 		return l.supervisor.Run(ctx, l.poll)

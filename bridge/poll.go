@@ -100,6 +100,9 @@ func (l *line) serve(ctx context.Context, open drivers.Line, c *command, a *aske
 func (l *line) nextAsked() *asked {
 	var first *asked
 	for _, a := range l.asked {
+		if a.meter.wantsPoll() {
+			a.due = time.Now()
+		}
 		if !a.locked && (first == nil || a.due.Before(first.due)) {
 			first = a
 		}

@@ -95,3 +95,17 @@ func (q *queue) shut() []*command {
 	}
 	return left
 }
+
+// nudge has whoever waits for the queue look again; false: the line is not open.
+func (q *queue) nudge() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.isOpen {
+		return false
+	}
+	select {
+	case q.filled <- struct{}{}:
+	default:
+	}
+	return true
+}

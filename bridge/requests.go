@@ -36,6 +36,7 @@ type response struct {
 	ID    json.RawMessage `json:"id,omitempty"` // as in the request
 	OK    bool            `json:"ok"`
 	Error string          `json:"error,omitempty"`
+	File  string          `json:"file,omitempty"` // that a line is recorded into
 }
 
 // answer carries out a request and says what became of it.
@@ -45,8 +46,8 @@ func (b *Bridge) answer(ctx context.Context, r mqttlink.Received) {
 		ID json.RawMessage `json:"id"`
 	}
 	_ = json.Unmarshal(r.Payload, &request) // anything else is a request without an id
-	err := b.carryOut(ctx, name, r)
-	answer := response{ID: request.ID, OK: err == nil}
+	file, err := b.carryOut(ctx, name, r)
+	answer := response{ID: request.ID, OK: err == nil, File: file}
 	if err != nil {
 		answer.Error = err.Error()
 	}
@@ -55,14 +56,26 @@ func (b *Bridge) answer(ctx context.Context, r mqttlink.Received) {
 	})
 }
 
-func (b *Bridge) carryOut(ctx context.Context, name string, r mqttlink.Received) error {
+// carryOut does what a request says. Its file is the one that it began.
+func (b *Bridge) carryOut(ctx context.Context, name string, r mqttlink.Received) (file string, err error) {
+	o := parseOrder(r.Payload)
 	switch {
 	case r.Retained:
-		return fmt.Errorf("the request is retained, so it would be repeated at each connection: publish it without")
+		return "", fmt.Errorf("the request is retained, so it would be repeated at each connection: publish it without")
 	case name == "reload":
-		return b.reload(ctx)
+		return "", b.reload(ctx)
 	case name == "scan":
-		return b.scan(ctx, r.Payload)
+		return "", b.scan(ctx, r.Payload)
+	case name == "poll":
+		return "", b.poll(o)
+	case name == "log_level":
+		return "", b.setLogLevel(o)
+	case name == "pause":
+		return "", b.pause(o)
+	case name == "resume":
+		return "", b.resume(ctx, o)
+	case name == "record":
+		return b.record(ctx, o)
 	}
-	return fmt.Errorf("unknown request %.40q: there are reload and scan", name)
+	return "", fmt.Errorf("unknown request %.40q: there are reload, scan, poll, log_level, pause, resume and record", name)
 }

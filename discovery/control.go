@@ -15,10 +15,10 @@ const controlKey = "parameter_"
 // the time into a meter.
 const clockName = "clock"
 
-// The payloads of buttons.
+// Press is the payload of a button that has nothing to say; that of a clock is now.
 const (
-	pressAction = "PRESS"
-	pressClock  = "now"
+	Press      = "PRESS"
+	pressClock = "now"
 )
 
 // addControls adds a control for each Parameter, as configuration. Its state is
@@ -42,7 +42,7 @@ func (c *component) control(p drivers.Parameter) {
 	case p.Name == clockName:
 		c.button("Set clock", pressClock)
 	case p.Access&drivers.Writable == 0:
-		c.button(c.Name, pressAction)
+		c.button(c.Name, Press)
 	case p.Kind == drivers.Number:
 		c.number(p)
 	case p.Kind == drivers.Bool:

@@ -62,9 +62,9 @@ func Devices(t Topics, m Meter) []Device {
 
 // Bridge describes the bridge itself. It must be published before the meters, or
 // Home Assistant invents a device without a name that they hang on.
-func Bridge(t Topics, version string) Device {
+func Bridge(t Topics, version string, o Operation) Device {
 	id := bridgeID(t)
-	return t.message(id, payload{
+	p := payload{
 		Device: device{
 			Identifiers:  []string{id},
 			Name:         program,
@@ -88,7 +88,9 @@ func Bridge(t Topics, version string) Device {
 			"dropped": t.bridgeCount(id, "dropped", "Readings dropped", "total_increasing"),
 			"started": t.bridgeStart(id),
 		},
-	})
+	}
+	t.addOperation(p.Components, id, o)
+	return t.message(id, p)
 }
 
 const (

@@ -175,7 +175,7 @@ func TestGoldenPayloads(t *testing.T) {
 	for name, m := range meters {
 		t.Run(name, func(t *testing.T) { golden(t, name, Devices(topics, m)) })
 	}
-	golden(t, "bridge", []Device{Bridge(topics, "0.1.0")})
+	golden(t, "bridge", []Device{Bridge(topics, "0.1.0", operation)})
 }
 
 // golden compares with testdata/NAME.json: topic → payload, indented.
@@ -401,7 +401,7 @@ func TestEveryKeyIsHomeAssistants(t *testing.T) {
 	if err := json.Unmarshal(raw, &v); err != nil {
 		t.Fatal(err)
 	}
-	all := []Device{Bridge(topics, "0.1.0")}
+	all := []Device{Bridge(topics, "0.1.0", operation)}
 	for _, m := range meters {
 		all = append(all, Devices(topics, m)...)
 	}
@@ -439,7 +439,7 @@ func (v vocabulary) check(t *testing.T, d Device) {
 		if platform == "number" && (c["min"] == nil || c["max"] == nil || c["step"] == nil) {
 			t.Errorf("%s: %s has no limits: Home Assistant takes 0 to 100", d.ID, key)
 		}
-		if c["unique_id"] == "" || c["state_topic"] == nil && p["state_topic"] == nil {
+		if c["unique_id"] == "" || platform != "button" && c["state_topic"] == nil && p["state_topic"] == nil {
 			t.Errorf("%s: %v lacks what is required", d.ID, c)
 		}
 		if s, ok := c["state_class"].(string); ok && !slices.Contains(v.Sensor.StateClasses, s) {
@@ -493,3 +493,5 @@ func BenchmarkDevices(b *testing.B) {
 		}
 	}
 }
+
+var operation = Operation{LogLevels: []string{"debug", "info"}, Lines: []string{"main"}}
