@@ -100,11 +100,12 @@ type gateway struct {
 	cancel context.CancelFunc
 	done   chan error
 	hangup chan os.Signal
+	level  chan zerolog.Level // as chosen while it runs
 }
 
 func newGateway(t *testing.T) *gateway {
 	t.Helper()
-	g := &gateway{t: t, dir: t.TempDir(), hangup: make(chan os.Signal, 1)}
+	g := &gateway{t: t, dir: t.TempDir(), hangup: make(chan os.Signal, 1), level: make(chan zerolog.Level, 1)}
 	t.Cleanup(func() {
 		g.stop()
 		if t.Failed() {
@@ -137,6 +138,7 @@ func (g *gateway) start() {
 	}
 	b, err := New(c, Options{
 		Version: "test", Log: zerolog.New(&g.log).Level(zerolog.DebugLevel), Reload: g.load, Hangup: g.hangup,
+		SetLogLevel: func(l zerolog.Level) { g.level <- l },
 	})
 	if err != nil {
 		g.t.Fatal(err)

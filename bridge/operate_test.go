@@ -1,0 +1,117 @@
+package bridge
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
+)
+
+func TestALineIsPausedAndResumed(t *testing.T) {
+	b, m, other, g := brokertest.New(t), newTCPMeter(t), newTCPMeter(t), newGateway(t)
+	b.Start()
+	defer b.Stop()
+	g.configure(b, p1Meter("main", m.port(), "")+p1Meter("other", other.port(), ""))
+	g.start()
+	m.say(telegram("1-0:1.8.0(000001.000*kWh)"))
+	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.000")
+	b.Publish("meter2mqtt/bridge/request/pause", `{"meter":"main","id":"p"}`, false)
+	b.UntilIs("meter2mqtt/bridge/response/pause", `{"id":"p","ok":true}`)
+	untilField(b, "meter2mqtt/main/diagnostic", "line", `"paused"`)
+	m.hangUp()
+	b.Publish("meter2mqtt/bridge/request/resume", "main", false)
+	b.UntilIs("meter2mqtt/bridge/response/resume", `{"ok":true}`)
+	m.say(telegram("1-0:1.8.0(000001.001*kWh)"))
+	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.001")
+	for _, seen := range b.Seen("meter2mqtt/other/diagnostic") {
+		if field(seen.Payload, "line") == `"paused"` {
+			t.Error("the other line was paused too")
+		}
+	}
+	b.Publish("meter2mqtt/bridge/request/pause", "nobody", false)
+	untilField(b, "meter2mqtt/bridge/response/pause", "error", `"there is no meter \"nobody\": there are main, other"`)
+}
+
+func TestALineIsRecordedWithoutItsSecrets(t *testing.T) {
+	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
+	b.Start()
+	defer b.Stop()
+	const key = "00112233445566778899AABBCCDDEEFF"
+	g.configure(b, p1Meter("main", m.port(), "key = \""+key+"\""))
+	g.start()
+	m.say(telegram("1-0:1.8.0(000001.000*kWh)"))
+	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.000")
+	b.Publish("meter2mqtt/bridge/request/record", "main", false)
+	answer := untilField(b, "meter2mqtt/bridge/response/record", "ok", "true")
+	m.hangUp()
+	m.say(telegram("1-0:1.8.0(000001.001*kWh)", "0-0:96.13.0("+key+")"))
+	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.001")
+	g.stop()
+	content, err := os.ReadFile(strings.Trim(field(answer.Payload, "file"), `"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.ToLower(string(content)); !strings.Contains(text, `"dir":"rx"`) || strings.Contains(text, hexOf(key)) {
+		t.Errorf("recorded %s", text)
+	}
+}
+
+// hexOf is a text as recordings write it.
+func hexOf(text string) string {
+	const digits = "0123456789abcdef"
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		b.WriteByte(digits[c>>4])
+		b.WriteByte(digits[c&15])
+	}
+	return b.String()
+}
+
+func TestRequestsThatCannotBe(t *testing.T) {
+	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
+	b.Start()
+	defer b.Stop()
+	g.configure(b, p1Meter("main", m.port(), "")+p1Meter("other", "tcp://127.0.0.1:1", ""))
+	g.start()
+	b.UntilIs("meter2mqtt/bridge/availability", "online")
+	for name, c := range map[string]struct{ payload, want string }{
+		"poll":      {"nobody", "there is no meter"},
+		"log_level": {"loud", "there are trace, debug, info, warn, error"},
+		"record":    {"", "name one of its meters"},
+	} {
+		b.Publish("meter2mqtt/bridge/request/"+name, c.payload, false)
+		b.Until(name+" refused", func(m brokertest.Message) bool {
+			return m.Topic == "meter2mqtt/bridge/response/"+name && strings.Contains(m.Payload, c.want) && field(m.Payload, "ok") == "false"
+		})
+	}
+}
+
+func TestTheLogLevelChanges(t *testing.T) {
+	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
+	b.Start()
+	defer b.Stop()
+	g.configure(b, p1Meter("main", m.port(), ""))
+	g.start()
+	b.UntilIs("meter2mqtt/bridge/availability", "online")
+	b.Publish("meter2mqtt/bridge/request/log_level", "error", false)
+	b.UntilIs("meter2mqtt/bridge/response/log_level", `{"ok":true}`)
+	untilField(b, "meter2mqtt/bridge/info", "log_level", `"error"`)
+	if got := <-g.level; got != zerolog.ErrorLevel {
+		t.Errorf("the level is %s", got)
+	}
+}
+
+func TestAMeterIsAskedAtOnceOnRequest(t *testing.T) {
+	h := newHouse(t) // which asks its meter once an hour
+	h.start()
+	const topic = "meter2mqtt/main/state"
+	first := h.broker.Until("a state", func(m brokertest.Message) bool { return m.Topic == topic })
+	h.broker.Publish("meter2mqtt/bridge/request/poll", "PRESS", false)
+	h.broker.UntilIs("meter2mqtt/bridge/response/poll", `{"ok":true}`)
+	h.broker.Until("another reading", func(m brokertest.Message) bool {
+		return m.Topic == topic && field(m.Payload, "received") != field(first.Payload, "received")
+	})
+}
