@@ -709,22 +709,6 @@ func (silent) Feed([]byte)                 {}
 func (silent) Next(*drivers.Reading) error { return drivers.ErrMore }
 func (silent) Gap()                        {}
 
-func portsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "ports",
-		Short:   "Serial ports by a name that stays, and what they are",
-		Example: "  meter2mqtt ports",
-		Args:    cobra.NoArgs,
-		RunE: working(func(cmd *cobra.Command, _ []string) error {
-			ports, err := transport.List()
-			if err != nil {
-				return err
-			}
-			return printPorts(cmd.OutOrStdout(), ports)
-		}),
-	}
-}
-
 // printPorts prints a row a port, and below it what is doubtful about it.
 func printPorts(out io.Writer, ports []transport.PortInfo) error {
 	if len(ports) == 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
@@ -106,6 +107,32 @@ func (l *line) runTapped(ctx context.Context) error {
 	return l.supervisor.Run(ctx, l.listen)
 }
 
+// tune finds the mode of a serial line whose driver has to look for it, and tells
+// it.
+func (l *line) tune(ctx context.Context, open drivers.Line) error {
+	c := l.meters[0].config
+	mode, err := tune(ctx, open, c)
+	if err == nil && mode.Baud > 0 {
+		found := c.Port
+		found.Mode = mode
+		l.log.Info().Str("port", found.String()).Msg("speed and parity were found: write the meter's port so")
+	}
+	return err
+}
+
+// tune gives the mode that was found; zero if there was none to look for. The end
+// of ctx is no error.
+func tune(ctx context.Context, open drivers.Line, c config.Meter) (drivers.Mode, error) {
+	if c.Driver.Tune == nil || c.Port.Mode.Baud == 0 {
+		return drivers.Mode{}, nil
+	}
+	mode, err := c.Driver.Tune(ctx, open)
+	if ctx.Err() != nil {
+		return drivers.Mode{}, nil
+	}
+	return mode, err
+}
+
 // listen decodes an open line until it fails. A line that was opened again gets
 // new decoders: what the old ones half had is gone.
 func (l *line) listen(ctx context.Context, open drivers.Line) error {
@@ -114,6 +141,9 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 		return err
 	}
 	driver := l.meters[0].config.Driver
+	if err := l.tune(ctx, open); err != nil {
+		return err
+	}
 	watch := watch{since: time.Now(), log: l.log, hint: driver.Hint}
 	listener := drivers.Listener{
 		Line: open, Decoder: ears, Gap: driver.Gap, Quiet: driver.Quiet,

@@ -186,6 +186,9 @@ func listenOnce(
 	if err != nil {
 		return err
 	}
+	if _, err := tune(ctx, line, m); err != nil {
+		return err
+	}
 	heard, lost := false, error(nil)
 	listener := drivers.Listener{
 		Line: line, Decoder: decoder, Gap: m.Driver.Gap, Quiet: m.Driver.Quiet,

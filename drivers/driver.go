@@ -37,6 +37,8 @@ type Driver struct {
 	NewConfig  func() Config                                               // a pointer to defaults; its koanf tags are the keys
 	NewDecoder func(Config, Zones) (Decoder, error)                        // captured bytes in, readings out; every protocol has one
 	Explain    func(Config, Zones, []byte) ([]Span, error)                 // what each byte of captured telegrams means; pure; nil: cannot
+	Sniff      func([]byte) Sniff                                          // whether a line speaks this protocol by itself; pure; nil: its meters do not
+	Tune       func(context.Context, Line) (Mode, error)                   // finds and sets the mode of a line before it is listened to; nil: the configuration says it
 	Dial       func(context.Context, Line, Config, Zones) (Session, error) // nil: its meters only push
 	Scan       func(context.Context, Line, Config, Search) error           // nil: a line cannot be searched
 	Ways       []string                                                    // how Scan can look: "primary", "secondary"

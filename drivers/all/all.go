@@ -3,6 +3,8 @@
 package all
 
 import (
+	"slices"
+
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/corus"
 	"github.com/meter2mqtt/meter2mqtt/drivers/hdlc"
@@ -12,11 +14,14 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers/routeb"
 )
 
-// Drivers are all protocols, in the order in which help shows them.
-var Drivers = []drivers.Driver{
+// Drivers are all protocols, in the order in which help shows them, and Auto.
+var Drivers = append(slices.Clip(protocols), Auto)
+
+var protocols = []drivers.Driver{
 	p1.Driver,
 	hdlc.Driver,
 	mbus.Driver,
+	mbus.Wireless,
 	iec62056.Driver,
 	iec62056.LIS200,
 	corus.Driver,

@@ -22,4 +22,5 @@ var Driver = drivers.Driver{
 		return newDecoder(c, z)
 	},
 	Explain: explain,
+	Sniff:   sniff,
 }

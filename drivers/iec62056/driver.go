@@ -26,6 +26,7 @@ var Driver = drivers.Driver{
 	NewConfig:  func() drivers.Config { return newConfig() },
 	NewDecoder: maker(iecName),
 	Explain:    explainer(iecName),
+	Sniff:      sniff,
 	Dial:       dial(iecName),
 }
 

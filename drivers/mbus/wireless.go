@@ -28,6 +28,7 @@ var Wireless = drivers.Driver{
 		return NewWirelessDecoder(options, zoneOf(z))
 	},
 	Explain: explainWireless,
+	Sniff:   sniffWireless,
 }
 
 // WirelessConfig are the keys of a [[meter]] table that only wireless meters

@@ -20,4 +20,5 @@ var Driver = drivers.Driver{
 		return newDecoder(c, z)
 	},
 	Explain: explain,
+	Sniff:   sniff,
 }
