@@ -1,0 +1,215 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// corusTruth is what the foreign gas volume converter says that a reader must find.
+type corusTruth struct {
+	Parameters map[string]struct {
+		Type  string
+		Value *string
+	}
+	Databases map[string]struct {
+		Layout []struct {
+			Name, Type string
+			Pulse      bool `json:"affected_by_pulse_input"`
+		}
+		Records []struct{ Decoded map[string]string }
+	}
+}
+
+// foreignCorus starts a converter, and gives the keys of a meter that reads it with a
+// map and layouts of all that it has.
+func foreignCorus(t *testing.T, args ...string) (keys string, truth corusTruth) {
+	t.Helper()
+	if exec.CommandContext(t.Context(), "python3", "-c", "import iflag, attr").Run() != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no python3 with the package iflag")
+		}
+		t.Skip("no python3 with the package iflag")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "truth")
+	where, _ := foreignProcess(t, "corus_meter.py", append([]string{"--run-for", "300", "--truth", file}, args...)...)
+	content, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(content, &truth)
+	}
+	layouts := filepath.Join(dir, "layouts.toml")
+	if err == nil {
+		err = os.WriteFile(layouts, []byte(truth.layouts()), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("driver = \"corus\"\ntimezone = \"UTC\"\nport = \"tcp://%s\"\nlayouts = %q\nanswer_wait = \"3s\"\nwake_wait = \"1s\"\n", where, layouts), truth
+}
+
+func (c corusTruth) layouts() string {
+	var b strings.Builder
+	ours := func(theirs string) string { return strings.TrimPrefix(strings.ToLower(theirs), "corus") }
+	b.WriteString("[[map]]\n")
+	for id, p := range c.Parameters {
+		fmt.Fprintf(&b, "[[map.parameter]]\nid = %s\nname = \"p%s\"\ntype = %q\nwritable = %t\n", id, id, ours(p.Type), !strings.HasPrefix(p.Type, "Null"))
+	}
+	for name, db := range c.Databases {
+		fmt.Fprintf(&b, "[[layout]]\ndatabases = [%q]\nfield = [\n", name)
+		for _, f := range db.Layout {
+			fmt.Fprintf(&b, "{ name = %q, type = %q, pulse = %t },\n", f.Name, ours(f.Type), f.Pulse)
+		}
+		b.WriteString("]\n")
+	}
+	return b.String()
+}
+
+// rows are the records of a database, oldest first, as decode names them.
+func (c corusTruth) rows(database string) []map[string]string {
+	var rows []map[string]string
+	records := c.Databases[database].Records
+	for i := range records {
+		row := map[string]string{}
+		for k, v := range records[len(records)-1-i].Decoded {
+			if k == "end_date" || k == "date" {
+				k = "time"
+			}
+			row[k] = v
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// printedValues takes what read and history print apart, digit by digit.
+func printedValues(t *testing.T, out string) (rows []map[string]string) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		var r struct {
+			Time   string
+			Values []struct {
+				Name  string
+				Value json.RawMessage
+			}
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		row := map[string]string{"time": strings.TrimSuffix(r.Time, "Z")}
+		for _, v := range r.Values {
+			text := string(v.Value)
+			if s, err := strconv.Unquote(text); err == nil {
+				text = strings.TrimSuffix(s, "Z")
+			}
+			row[v.Name] = text
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// The lines of the foreign self test, fault by fault.
+func TestTheProgramReadsAForeignConverter(t *testing.T) {
+	for _, c := range []struct{ name, args, database, keys string }{
+		{"parameters", "", "", ""},
+		{"interval, frames aligned", "", "interval", ""},
+		{"interval, records straddle frames", "--straddle --frame-bytes 70", "interval", ""},
+		{"hourly", "", "hourly", ""},
+		{"daily", "", "daily", ""},
+		{"monthly", "--records 13", "monthly", ""},
+		{"event log", "", "event", ""},
+		{"parameters in pieces of 3 bytes", "--inject chunk:3", "", ""},
+		{"interval byte by byte", "--records 8 --inject split:1", "interval", ""},
+		{"first wake-up ignored", "--inject ignore-wakeup:1", "", ""},
+		{"extra NULs", "--inject extra-nuls:5", "", ""},
+		{"CRC spoiled once, parameters", "--inject bad-crc-read:1", "", ""},
+		{"CRC spoiled once, first frame", "--inject bad-crc-db:0", "interval", ""},
+		{"CRC spoiled once, third frame", "--inject bad-crc-db:2", "interval", ""},
+		{"frame sent twice", "--inject dup-db:2", "interval", ""},
+		{"frame missing", "--inject gap-db:2", "interval", ""},
+		{"NAK once", "--inject nak-read:1", "", ""},
+		{"empty database", "--inject empty-db:1", "interval", ""},
+		{"0Z7", "", "", "select = \"0Z7\"\n"},
+		{"conversation held", "", "interval", "hold = true\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			keys, truth := foreignCorus(t, strings.Fields(c.args)...)
+			keys += c.keys
+			var got ran
+			var want []map[string]string
+			if c.database == "" {
+				got = program(t, keys, "read", "main")
+				want = []map[string]string{{"time": "2024-02-29T23:59:58"}}
+				for id, p := range truth.Parameters {
+					if p.Value != nil {
+						want[0]["p"+id] = *p.Value
+					}
+				}
+			} else {
+				keys += fmt.Sprintf("databases = [%q]\n", c.database)
+				got = program(t, keys, "history", "main", "--from", "2023-01-01", "--to", "2024-06-01")
+				want = truth.rows(c.database)
+			}
+			if strings.Contains(c.args, "empty-db") {
+				want = nil
+			}
+			if diff := cmp.Diff(want, printedValues(t, got.out)); diff != "" || got.code != 0 {
+				t.Errorf("exit code %d, %s\n(-want +got):\n%s", got.code, got.err, diff)
+			}
+		})
+	}
+}
+
+func TestWhatAForeignConverterRefusesIsTold(t *testing.T) {
+	for _, c := range []struct{ name, args, command, says string }{
+		{"login refused", "--inject no-login:1", "read", "refused by the meter"},
+		{"odd wake-up", "--inject bad-wakeup", "read", "55 55 55"},
+		{"connection closed inside a database", "--inject close-mid-db", "history", "closed"},
+		{"a database that never comes", "--inject stall", "history", "no answer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			keys, _ := foreignCorus(t, strings.Fields(c.args)...)
+			args := []string{"main"}
+			if c.command == "history" {
+				args = append(args, "--from", "2024-03-01", "--to", "2024-04-01")
+			}
+			got := program(t, keys, c.command, args...)
+			if got.code != 1 || got.out != "" || !strings.Contains(got.err, c.says) {
+				t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
+			}
+		})
+	}
+}
+
+func TestTheProgramWritesToAForeignConverter(t *testing.T) {
+	for _, c := range []struct{ name, args, parameter, value, says string }{
+		{"the clock", "", "p106", "2025-12-31T23:59:59Z", `{"parameter":"p106","ok":true,"value":"2025-12-31T23:59:59Z"}`},
+		{"float1", "", "p25", "16.12", `"ok":true,"value":16.12}`},
+		{"an id of two bytes", "", "p300", "7", `"ok":true,"value":7}`},
+		{"float3", "", "p29", "1638200", `"ok":true,"value":1638200}`},
+		{"22 digits and more are refused", "", "p50", "1099511627775.123456789", `"ok":false,"error":"value not accepted`},
+		{"21 digits", "", "p50", "1099511627775.99999999", `"ok":true,"value":1099511627775.99999999}`},
+		{"a text", "", "p82", "NORTH", `"ok":true,"value":"NORTH"}`},
+		{"out of range", "", "p20", "255", `"ok":false,"error":"value not accepted`},
+		{"NAK", "--inject nak-write", "p20", "3", `"ok":false,"error":"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			keys, _ := foreignCorus(t, strings.Fields(c.args)...)
+			got := program(t, keys+fmt.Sprintf("write = [%q]\n", c.parameter), "write", "main", c.parameter, c.value)
+			if done := strings.Contains(c.says, `"ok":true`); !strings.Contains(got.out, c.says) || got.code == 0 != done {
+				t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
+			}
+		})
+	}
+}
