@@ -184,7 +184,7 @@ func (l *line) plan(ctx context.Context, a *asked, err error) {
 		}
 		return
 	}
-	if !errors.Is(err, drivers.ErrTimeout) {
+	if !errors.Is(err, drivers.ErrTimeout) && !a.lasts() {
 		l.leave(ctx, a)
 	}
 	a.meter.fail(err, now)

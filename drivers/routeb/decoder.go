@@ -38,7 +38,11 @@ func (d *Decoder) Gap() { d.scanner.Gap() }
 // Next fills r with the next frame that has values.
 func (d *Decoder) Next(r *drivers.Reading) error {
 	for {
-		if err := d.scanner.Next(&d.item); err != nil {
+		err := d.scanner.Next(&d.item)
+		if errors.Is(err, drivers.ErrMore) && d.scanner.Held() == 0 {
+			return drivers.ErrIdle
+		}
+		if err != nil {
 			return err
 		}
 		if !d.item.carries() {

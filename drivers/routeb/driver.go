@@ -26,7 +26,8 @@ var Driver = drivers.Driver{
 		}
 		return NewDecoder(own), nil
 	},
-	Dial: dial,
+	Dial:       dial,
+	Parameters: parametersOf,
 }
 
 func ownConfig(c drivers.Config) (*Config, error) {

@@ -59,6 +59,14 @@ type setting struct {
 	codes []byte
 }
 
+// parametersOf are those that a meter may have: which of them, it says itself.
+func parametersOf(drivers.Config) (list []drivers.Parameter) {
+	for _, p := range settings() {
+		list = append(list, p.Parameter)
+	}
+	return list
+}
+
 // parameters are those that the meter has, and all before it has said which.
 func (s *session) parameters() (list []drivers.Parameter) {
 	for _, p := range settings() {
@@ -122,10 +130,14 @@ func (s *session) Set(ctx context.Context, p drivers.Parameter, v drivers.Value)
 	if err != nil {
 		return drivers.Value{}, err
 	}
-	if err := s.set(ctx, list...); err != nil {
+	if err := s.order(ctx, list...); err != nil {
 		return drivers.Value{}, err
 	}
-	return s.readSetting(ctx, p.Name)
+	back, err := s.readSetting(ctx, p.Name)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", drivers.ErrUnconfirmed, err)
+	}
+	return back, err
 }
 
 // parse makes a value of properties, of which there are as many as the parameter has.

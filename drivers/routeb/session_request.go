@@ -22,6 +22,7 @@ type talk struct {
 	answer  *Frame
 	sent    bool // the module has told what became of the datagram
 	left    bool // it was transmitted
+	taken   bool // the module has taken the request under way: it may have been carried out
 	last    time.Time
 }
 
@@ -156,7 +157,7 @@ func (s *session) waitForLimit(ctx context.Context) error {
 // transmit gives a frame to the module, again while it is busy.
 func (s *session) transmit(ctx context.Context, frame []byte) error {
 	for try := 1; ; try++ {
-		s.talk.sent, s.talk.left = false, false
+		s.talk.sent, s.talk.left, s.talk.taken = false, false, true
 		s.talk.last = time.Now()
 		err := s.module.send(ctx, frame)
 		if !errors.Is(err, errBusy) || try == busyTries {
@@ -257,18 +258,42 @@ func (s *session) good(o Object, f *Frame) (good []Property) {
 	return good
 }
 
-// set writes properties in one request. ErrRefused names the first that the meter
-// does not take.
+// set writes properties that say what is read next: they may be sent again.
 func (s *session) set(ctx context.Context, list ...Property) error {
 	f, err := s.ask(ctx, &request{object: Meter, service: SetC, properties: list})
 	if err != nil {
 		return err
 	}
+	return s.accepted(f, list)
+}
+
+// accepted is ErrRefused, with the first of the properties that a meter did not take.
+func (s *session) accepted(f *Frame, list []Property) error {
+	_, refusal := f.Service.answers(SetC)
 	for _, p := range list {
-		_, refusal := f.Service.answers(SetC)
 		if refusal && f.refusedOf(p.EPC) != nil {
 			return fmt.Errorf("%s: property %02X: %w", s.line, p.EPC, drivers.ErrRefused)
 		}
 	}
 	return nil
+}
+
+// order writes properties once. What went wrong before the module had them is
+// ErrUnsent, as is a datagram that the module says it did not transmit; behind that
+// nobody knows: ErrUnconfirmed.
+func (s *session) order(ctx context.Context, list ...Property) error {
+	r := &request{object: Meter, service: SetC, properties: list}
+	if err := s.ensure(ctx); err != nil {
+		return fmt.Errorf("%w: %w", drivers.ErrUnsent, err)
+	}
+	s.talk.tid++
+	r.tid, s.talk.taken = s.talk.tid, false
+	f, err := s.try(ctx, r, s.cfg.AnswerWait)
+	switch {
+	case err == nil:
+		return s.accepted(f, list)
+	case !s.talk.taken || s.talk.sent && !s.talk.left || errors.Is(err, errBusy):
+		return fmt.Errorf("%s: %w: %w", s.line, drivers.ErrUnsent, err)
+	}
+	return fmt.Errorf("%s: %w: %w", s.line, drivers.ErrUnconfirmed, err)
 }

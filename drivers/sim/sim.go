@@ -67,6 +67,7 @@ func all() []simulated {
 		{driver: "iec62056-21", faults: iecFaults, models: iecModelNames(), make: newIEC},
 		{driver: "lis200", faults: iecFaults, make: newLIS200},
 		{driver: "corus", faults: corusFaults, make: newCorus},
+		{driver: "routeb", faults: routeBFaults, models: routeBModels, make: newRouteB},
 	}
 }
 
