@@ -70,7 +70,7 @@ func (s *skStick) datagram(port uint16, secured bool, data []byte) {
 	if s.dual {
 		d.Side = 0
 	}
-	if s.registers["SA2"] == "1" {
+	if s.dual && s.registers["SA2"] == "1" {
 		d.RSSI = -58895
 	}
 	s.say(d.AppendUDPLine(nil, s.hex))
@@ -248,7 +248,7 @@ func (s *skStick) register(args []string) {
 	}
 	old, known := s.registers[name]
 	switch {
-	case !known || name == "SA2" && !s.dual:
+	case !known:
 		s.tell("FAIL ER06")
 	case len(args) == 1:
 		s.tell("ESREG %s\r\nOK", old)

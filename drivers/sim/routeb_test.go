@@ -1,0 +1,200 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/routeb"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
+)
+
+// routeBClient drives momonga, which this code did not come from; it lies beside
+// the repository.
+const routeBClient = "../../../shared/peers/routeb_client.py"
+
+// aRouteBStick serves a simulated module on a pseudo-terminal.
+func aRouteBStick(t *testing.T, o Options) (path string) {
+	t.Helper()
+	m, err := New("routeb", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "stick")
+	ctx, cancel := context.WithCancel(t.Context())
+	l, err := Listen(ctx, "pty:"+path)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- l.Serve(ctx, m.Serve) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return path
+}
+
+func aRouteBSession(t *testing.T, path string) drivers.Session {
+	t.Helper()
+	d := routeb.Driver
+	p, err := transport.ParsePort(path, d.Mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := transport.Open(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = line.Close() })
+	c := d.NewConfig().(*routeb.Config)
+	c.ID, c.Password = drivers.NewSecret(ExampleRouteBID), drivers.NewSecret(ExampleRouteBPassword)
+	c.AnswerWait, c.RequestGap, c.JoinWait, c.RetryWait = time.Second, 0, 3*time.Second, 100*time.Millisecond
+	c.TotalsEvery = 0
+	s, err := d.Dial(t.Context(), line, c, drivers.Zones{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestEveryRouteBModelIsReadWithEveryFault(t *testing.T) {
+	noon := time.Date(2026, 1, 15, 12, 34, 0, 0, routeBZone)
+	for _, model := range routeBModels {
+		faults := append([]Fault{{}}, routeBFaults...)
+		if model.Name == "bp35a1" {
+			faults = faults[:1] // it differs in form alone
+		}
+		for _, fault := range faults {
+			t.Run(model.Name+" "+fault.Name, func(t *testing.T) {
+				t.Parallel()
+				o := Options{Model: model.Name, Clock: func() time.Time { return noon }}
+				if fault.Name != "" {
+					o.Faults = []string{fault.Name + "=2"}
+				}
+				s := aRouteBSession(t, aRouteBStick(t, o))
+				var r drivers.Reading
+				for range 3 {
+					if err := s.Read(t.Context(), nil, &r); err != nil {
+						t.Fatal(err)
+					}
+				}
+				watts, in, out := routeBFlow(noon)
+				want := map[string]string{
+					"1-0:1.8.0":  drivers.NewDecimal(in/100, -1).String(),
+					"1-0:2.8.0":  drivers.NewDecimal(out/100, -1).String(),
+					"1-0:16.7.0": drivers.NewDecimal(watts, 0).String(),
+				}
+				for i := range r.Values {
+					key := r.Values[i].Code.String()
+					if w, ok := want[key]; ok && r.Values[i].Number.String() != w {
+						t.Errorf("%s is %s, want %s", key, r.Values[i].Number, w)
+					}
+					delete(want, key)
+				}
+				if len(want) > 0 {
+					t.Errorf("missing %v", want)
+				}
+				if err := s.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+func TestTheRouteBMeterKeepsItsPast(t *testing.T) {
+	noon := time.Date(2026, 1, 15, 12, 34, 0, 0, routeBZone)
+	s := aRouteBSession(t, aRouteBStick(t, Options{Clock: func() time.Time { return noon }}))
+	rows := 0
+	last := drivers.Decimal{}
+	err := s.(drivers.Historian).History(t.Context(), noon.AddDate(0, 0, -99), noon, func(r *drivers.Reading) error {
+		rows++
+		if r.Values[0].Number.Cmp(last) < 0 {
+			t.Errorf("at %s it falls from %s to %s", r.Time, last, r.Values[0].Number)
+		}
+		last = r.Values[0].Number
+		return nil
+	})
+	if want := 98*48 + 22 + 26; err != nil || rows != want { // from 13:00 of the first day to 12:30
+		t.Errorf("%d rows, want %d, %v", rows, want, err)
+	}
+}
+
+// momonga runs the foreign client and gives what it prints.
+func momonga(t *testing.T, args ...string) (answer struct {
+	Open     struct{ Error, Message string }
+	Readings map[string]struct {
+		Value json.RawMessage
+		Error string
+	}
+	Sets map[string]struct {
+		Set struct{ Error string }
+	}
+	Notifications []struct{ Value json.RawMessage }
+},
+) {
+	t.Helper()
+	python, err := exec.LookPath("python3")
+	if err == nil {
+		err = exec.CommandContext(t.Context(), python, "-c", "import momonga, serial").Run()
+	}
+	if _, statErr := os.Stat(routeBClient); err != nil || statErr != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no python3 with the package momonga, or no client beside the repository")
+		}
+		t.Skip("no python3 with the package momonga, or no client beside the repository")
+	}
+	args = append([]string{routeBClient, "--rbid", ExampleRouteBID, "--pwd", ExampleRouteBPassword}, args...)
+	cmd := exec.CommandContext(t.Context(), python, args...)
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if errJSON := json.Unmarshal(out, &answer); errJSON != nil || err != nil {
+		t.Fatalf("%v %v: %.600s %.600s", err, errJSON, out, problems.String())
+	}
+	return answer
+}
+
+func TestMomongaReadsTheSimulatedModule(t *testing.T) {
+	for _, c := range []struct{ name, model, args string }{
+		{"in turns", "bp35c2", "--sets --notify 1 --notify-timeout 5"},
+		{"asynchronously", "bp35c2", "--async"},
+		{"first generation", "bp35a1", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			path := aRouteBStick(t, Options{Model: c.model, Period: 4 * time.Second})
+			got := momonga(t, append([]string{path}, strings.Fields(c.args)...)...)
+			if got.Open.Error != "" || len(got.Readings) != 30 {
+				t.Fatalf("%+v", got)
+			}
+			for name, r := range got.Readings {
+				newer := strings.Contains(name, "_3") || strings.Contains(name, "one_minute") || name == "route_b_id"
+				if wanted := c.model != "bp35a1" || !newer; wanted == (r.Error != "") {
+					t.Errorf("%s: %s %s", name, r.Error, r.Value)
+				}
+			}
+			for name, s := range got.Sets {
+				if s.Set.Error != "" {
+					t.Errorf("%s: %s", name, s.Set.Error)
+				}
+			}
+			if strings.Contains(c.args, "notify") && (len(got.Notifications) != 1 || string(got.Notifications[0].Value) == "null") {
+				t.Errorf("notifications %+v", got.Notifications)
+			}
+		})
+	}
+}
