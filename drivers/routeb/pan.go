@@ -68,6 +68,38 @@ func (p *PAN) learn(line []byte) bool {
 // whole says whether all came that it takes to join.
 func (p *PAN) whole() bool { return p.fields == panFields && p.side == 0 }
 
+// foundPANs collects the EPANDESC blocks of a scan.
+type foundPANs struct {
+	all  []PAN
+	open bool // the lines of a block are coming
+}
+
+// take takes a line of a module's output. A field that is unreadable makes its PAN
+// useless.
+func (f *foundPANs) take(line []byte) {
+	if string(line) == "EPANDESC" {
+		f.all, f.open = append(f.all, PAN{}), true
+		return
+	}
+	if len(line) == 0 || line[0] != ' ' {
+		f.open = false
+		return
+	}
+	if last := len(f.all) - 1; f.open && !f.all[last].learn(line) {
+		f.all[last].side = -1
+	}
+}
+
+// whole are the PANs of which all came that it takes to join.
+func (f *foundPANs) whole() (whole []PAN) {
+	for _, p := range f.all {
+		if p.whole() {
+			whole = append(whole, p)
+		}
+	}
+	return whole
+}
+
 // choose is the PAN of a Route B id: one that says it is, else the best heard of
 // those that do not say whose they are.
 func choose(pans []PAN, id string) (PAN, bool) {

@@ -137,23 +137,9 @@ func (m *skModule) scan(ctx context.Context, only *PAN, duration int) ([]PAN, er
 	if only != nil {
 		mask, channels = 1<<(only.Channel-firstChannel), 1
 	}
-	var found []PAN
-	open := false
-	take := func(line []byte) {
-		if string(line) == "EPANDESC" {
-			found, open = append(found, PAN{}), true
-			return
-		}
-		if len(line) == 0 || line[0] != ' ' {
-			open = false
-			return
-		}
-		if last := len(found) - 1; open && !found[last].learn(line) {
-			found[last].side = -1 // unreadable
-		}
-	}
+	var found foundPANs
 	m.s.link.scanned = false
-	if err := m.command(ctx, m.scanCommand(mask, duration), take); err != nil {
+	if err := m.command(ctx, m.scanCommand(mask, duration), found.take); err != nil {
 		if !isFail(err, skArguments) || m.sure {
 			return nil, err
 		}
@@ -162,11 +148,11 @@ func (m *skModule) scan(ctx context.Context, only *PAN, duration int) ([]PAN, er
 	}
 	err := m.s.await(ctx, scanTime(channels, duration), func(i *Item) bool {
 		if i.Form == TextLine {
-			take(i.Text)
+			found.take(i.Text)
 		}
 		return m.s.link.scanned
 	})
-	return wholeOnes(found), err
+	return found.whole(), err
 }
 
 func (m *skModule) scanCommand(mask uint32, duration int) string {
@@ -175,15 +161,6 @@ func (m *skModule) scanCommand(mask uint32, duration int) string {
 		text += " 0"
 	}
 	return text
-}
-
-func wholeOnes(pans []PAN) (whole []PAN) {
-	for _, p := range pans {
-		if p.whole() {
-			whole = append(whole, p)
-		}
-	}
-	return whole
 }
 
 // join sets channel and PAN and joins. That the module does not take the neighbour
