@@ -27,6 +27,7 @@ type line struct {
 	observe func(meter string, r *drivers.Reading)
 	log     zerolog.Logger
 	flight  flight
+	ears    *ears // as the line was open last; nil: it was not
 
 	supervisor transport.Supervisor
 	recording  *recording // nil: the line is not recorded
@@ -134,7 +135,7 @@ func tune(ctx context.Context, open drivers.Line, c config.Meter) (drivers.Mode,
 }
 
 // listen decodes an open line until it fails. A line that was opened again gets
-// new decoders: what the old ones half had is gone.
+// new decoders: what the old ones half had is gone, what they must not forget stays.
 func (l *line) listen(ctx context.Context, open drivers.Line) error {
 	ears, err := l.newEars()
 	if err != nil {
@@ -189,13 +190,17 @@ type ears struct {
 
 func (l *line) newEars() (*ears, error) {
 	e := &ears{}
-	for _, m := range l.meters {
+	for i, m := range l.meters {
 		d, err := m.config.Driver.NewDecoder(m.config.Options, l.zones(m))
 		if err != nil {
 			return nil, err
 		}
+		if heir, ok := d.(drivers.Heir); ok && l.ears != nil {
+			heir.Inherit(l.ears.decoders[i])
+		}
 		e.decoders = append(e.decoders, d)
 	}
+	l.ears = e
 	return e, nil
 }
 

@@ -75,6 +75,13 @@ type Overhearer interface {
 	Sent(p []byte)
 }
 
+// Heir is a Decoder that takes over what must outlive a line: a counter that has to
+// rise, or what was recorded could be played back once the line was cut.
+type Heir interface {
+	// Inherit takes from the Decoder that the line had before.
+	Inherit(from Decoder)
+}
+
 // Session is a conversation with one meter. The bridge owns schedule, line
 // lock, retries and back-off.
 type Session interface {

@@ -54,6 +54,13 @@ func newDecoder(c drivers.Config, z drivers.Zones) (*Decoder, error) {
 	return d, err
 }
 
+// Inherit keeps the counter of ciphered telegrams.
+func (d *Decoder) Inherit(from drivers.Decoder) {
+	if old, ok := from.(*Decoder); ok {
+		d.counter = old.counter
+	}
+}
+
 // Next fills r with the next telegram; or gives drivers.ErrMore; or the
 // *drivers.FrameError of a lost one.
 func (d *Decoder) Next(r *drivers.Reading) error {

@@ -1,6 +1,7 @@
 package hdlc
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/dlms"
 )
 
 // Whatever may be wrong between a meter that ciphers and its reader has a
@@ -156,5 +158,27 @@ func TestADescriptionIsNotLongerThanSomebodyReads(t *testing.T) {
 	}
 	if n := len(r.Note); n < 1000 || n > 2*maxNote {
 		t.Errorf("%d bytes", n)
+	}
+}
+
+// What was recorded is not taken again after the line was cut.
+func TestACutLineDoesNotMakeAnOldTelegramNews(t *testing.T) {
+	c := defaults()
+	c.Key, c.AuthKey = drivers.NewSecret(benchKey), drivers.NewSecret(benchAuthKey)
+	stream := AppendHDLC(nil, madePath, seal(t, madeAPDU(), 5), maxLength)
+	var before drivers.Decoder
+	for i, want := range []error{nil, dlms.ErrCounter} {
+		d, err := newDecoder(c, drivers.Zones{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before != nil {
+			d.Inherit(before)
+		}
+		d.Feed(stream)
+		if err := d.Next(new(drivers.Reading)); !errors.Is(err, want) {
+			t.Errorf("decoder %d: got %v, want %v", i, err, want)
+		}
+		before = d
 	}
 }

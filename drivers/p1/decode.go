@@ -56,6 +56,13 @@ func newDecoder(c drivers.Config, z drivers.Zones) (*Decoder, error) {
 	return &Decoder{frames: newFramer(cfg, sealed), clock: newClock(z), zones: z}, nil
 }
 
+// Inherit keeps the counter of ciphered telegrams.
+func (d *Decoder) Inherit(from drivers.Decoder) {
+	if old, ok := from.(*Decoder); ok && old.frames.sealed != nil {
+		d.frames.unsealer().counter = old.frames.sealed.counter
+	}
+}
+
 // Feed takes the next bytes of the line. What was not asked for with Next stays
 // in memory.
 func (d *Decoder) Feed(p []byte) { d.frames.feed(p) }
