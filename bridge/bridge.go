@@ -75,6 +75,7 @@ type Bridge struct {
 	ledger  ledger
 	answers answers
 	saved   time.Time  // the memory
+	read    time.Time  // the configuration, when that was asked for by MQTT
 	late    *lateHours // nil: Home Assistant's statistics are left alone
 }
 
@@ -89,6 +90,7 @@ func New(c config.Config, o Options) (*Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.drain.more = make(chan struct{}, 1)
 	b.link = newLink(c, o, secure)
 	b.devices = &devices{link: b.link}
 	b.answers.link = b.link

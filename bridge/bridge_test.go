@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -265,7 +266,7 @@ func TestWhatCameWhileTheBrokerWasAwayBecomesHistory(t *testing.T) {
 	m.say(telegram("1-0:1.8.0(000001.000*kWh)"))
 	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.000")
 	b.Stop()
-	const missed = 20
+	const missed = 200 // more than are on their way at a time
 	for i := 1; i <= missed; i++ {
 		m.say(telegram(fmt.Sprintf("1-0:1.8.0(000001.%03d*kWh)", i)))
 	}
@@ -276,9 +277,9 @@ func TestWhatCameWhileTheBrokerWasAwayBecomesHistory(t *testing.T) {
 	g.start()
 	b.Start()
 	defer b.Stop()
-	m.say(telegram("1-0:1.8.0(000001.021*kWh)"))
-	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.021")
-	untilField(b, "meter2mqtt/main/history", "1-0:1.8.0", "1.020")
+	m.say(telegram("1-0:1.8.0(000001.201*kWh)"))
+	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.201")
+	untilField(b, "meter2mqtt/main/history", "1-0:1.8.0", "1.200")
 	var got []string
 	for _, h := range b.Seen("meter2mqtt/main/history") {
 		if field(h.Payload, "source") != `"journal"` || h.Retain {
@@ -382,10 +383,26 @@ func TestAChangedConfigurationLeavesOtherMetersAlone(t *testing.T) {
 	untilField(b, "meter2mqtt/stays/state", "1-0:1.8.0", "1.001")
 
 	g.configure(b, "[log]\nlevel = \"warn\"\n"+p1Meter("stays", stays.port(), ""))
-	b.Publish("meter2mqtt/bridge/request/reload", "", false)
-	untilField(b, "meter2mqtt/bridge/response/reload", "ok", "false")
+	g.hangup <- nil
+	untilLog(t, g, "configuration not taken over", 1)
 	b.Publish("meter2mqtt/bridge/request/frobnicate", `nonsense`, false)
 	untilField(b, "meter2mqtt/bridge/response/frobnicate", "ok", "false")
+}
+
+func TestAFloodOfReloadsIsAnsweredAndNotDone(t *testing.T) {
+	reads := 0
+	b := &Bridge{options: Options{Log: zerolog.Nop(), Reload: func() (config.Config, error) {
+		reads++
+		return config.Config{}, errors.New("no file")
+	}}}
+	for range 100 {
+		if err := b.reloadAsAsked(t.Context()); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	if reads != 1 {
+		t.Errorf("the configuration was read %d times, want once", reads)
+	}
 }
 
 func TestALineThatComesBackIsReadAgain(t *testing.T) {

@@ -21,6 +21,8 @@ const (
 
 // drain counts what of the journal is on its way to the broker.
 type drain struct {
+	more chan struct{} // holds a token when half of it has landed
+
 	mu      sync.Mutex
 	ahead   int
 	session int       // counts connections: what an old one owed is void
@@ -49,13 +51,22 @@ func (d *drain) mayGo(now time.Time) bool {
 	return true
 }
 
+// landed notes that one has arrived.
 func (d *drain) landed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ahead = max(0, d.ahead-1)
+	if d.ahead != drainAhead/2 {
+		return
+	}
+	select {
+	case d.more <- struct{}{}:
+	default:
+	}
 }
 
-// keepDraining moves the journal to the broker, in order, and keeps its books.
+// keepDraining moves the journal to the broker, in order and as fast as that
+// acknowledges, and keeps its books.
 func (b *Bridge) keepDraining(ctx context.Context) {
 	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()
@@ -71,6 +82,8 @@ func (b *Bridge) keepDraining(ctx context.Context) {
 			b.draining.beat(now.Sub(b.started))
 			b.journal.Tick(now)
 			b.drainWhatMayGo(now, landed)
+		case <-b.drain.more:
+			b.drainWhatMayGo(time.Now(), landed)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -123,6 +124,19 @@ func (m *meter) hasLearned() bool {
 // errRestart says that a change cannot be taken over by a running gateway.
 var errRestart = errors.New("only [[meter]] tables are taken over while the gateway runs")
 
+// reloadEvery is the least time between two reloads that were asked for by MQTT:
+// each reads and writes files, and anyone can ask.
+const reloadEvery = 5 * time.Second
+
+// reloadAsAsked reloads on a request by MQTT.
+func (b *Bridge) reloadAsAsked(ctx context.Context) error {
+	if wait := reloadEvery - time.Since(b.read); wait > 0 {
+		return fmt.Errorf("the configuration has just been read again: ask again in %s", wait.Round(time.Second))
+	}
+	b.read = time.Now()
+	return b.reload(ctx)
+}
+
 // reload takes over a changed configuration. Meters that have not changed keep
 // their sessions.
 func (b *Bridge) reload(ctx context.Context) error {
@@ -196,6 +210,9 @@ func (b *Bridge) exchange(ctx context.Context, old, next, fresh []*meter) {
 		if !slices.ContainsFunc(next, func(n *meter) bool { return n.config.Name == m.config.Name }) {
 			gone[m.config.Name] = retainedOf(m.topics, m.memory())
 		}
+	}
+	if len(touched) == 0 {
+		return
 	}
 	for key := range touched {
 		b.lines.stop(key)

@@ -63,7 +63,7 @@ func (b *Bridge) carryOut(ctx context.Context, name string, r mqttlink.Received)
 	case r.Retained:
 		return "", fmt.Errorf("the request is retained, so it would be repeated at each connection: publish it without")
 	case name == "reload":
-		return "", b.reload(ctx)
+		return "", b.reloadAsAsked(ctx)
 	case name == "scan":
 		return "", b.scan(ctx, r.Payload)
 	case name == "poll":

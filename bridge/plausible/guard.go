@@ -24,6 +24,7 @@
 package plausible
 
 import (
+	"maps"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -35,6 +36,8 @@ const (
 	bootLasts = 10 * time.Second
 	// learned is how much faster than ever before an 8-bit check is believed.
 	learned = 4
+	// maxTotals bounds the totals of one meter, for meters that invent names.
+	maxTotals = 1024
 	// longestBatch bounds how long a register may take to show anything.
 	longestBatch = 25 * time.Hour
 )
@@ -60,11 +63,12 @@ const (
 	Leapt             // it rose more than the connection could have delivered
 	Unverified        // it rose, and nothing but the next telegram can vouch for it
 	InError           // the meter says that it is in an error state
+	Crowded           // it is one more than are guarded
 )
 
 // String is the reason as events and logs give it.
 func (r Reason) String() string {
-	return [...]string{"fine", "first", "zero", "fell", "leapt", "unverified", "meter_error"}[r]
+	return [...]string{"fine", "first", "zero", "fell", "leapt", "unverified", "meter_error", "crowded"}[r]
 }
 
 // Verdict is what became of one total.
@@ -138,7 +142,10 @@ func (g *Guard) Last(key string) (drivers.Decimal, bool) {
 // check what vouches for it.
 func (g *Guard) Judge(key string, v *drivers.Value, check drivers.Check, at time.Time) Verdict {
 	t := g.total(key, v.Unit)
-	if v.Flags&(drivers.MeterError|drivers.Overflow) != 0 {
+	switch {
+	case t == nil:
+		return Verdict{Reason: Crowded}
+	case v.Flags&(drivers.MeterError|drivers.Overflow) != 0:
 		return Verdict{Reason: InError}
 	}
 	rate, limited := g.limits.rate(v.Unit)
@@ -153,10 +160,14 @@ func (g *Guard) Judge(key string, v *drivers.Value, check drivers.Check, at time
 
 // total is what is known of a key. A unit that changes is a doubt of its own: it
 // is judged as a total that nobody knows, until a second telegram bears it out.
+// nil: there are too many already.
 func (g *Guard) total(key string, unit obis.Unit) *total {
 	t := g.totals[key]
 	switch {
 	case t == nil:
+		if !g.hasRoom() {
+			return nil
+		}
 		t = &total{Total: Total{Unit: unit}}
 		g.totals[key] = t
 	case t.Unit != unit:
@@ -168,6 +179,14 @@ func (g *Guard) total(key string, unit obis.Unit) *total {
 		t.next = nil
 	}
 	return t
+}
+
+// hasRoom makes room for one more total, by forgetting those that were never good.
+func (g *Guard) hasRoom() bool {
+	if len(g.totals) >= maxTotals {
+		maps.DeleteFunc(g.totals, func(_ string, t *total) bool { return !t.known })
+	}
+	return len(g.totals) < maxTotals
 }
 
 // judge compares a value with the last good one and with the one that waits.

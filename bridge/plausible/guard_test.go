@@ -24,6 +24,24 @@ func value(t testing.TB, digits string, unit obis.Unit) *drivers.Value {
 	return &drivers.Value{Number: n, Unit: unit}
 }
 
+func TestAMeterThatInventsTotalsDoesNotFillTheMemory(t *testing.T) {
+	g := New(Defaults)
+	good := value(t, "5.000", "kWh")
+	g.Judge("main", good, drivers.CheckCRC16, start)
+	for i := range 3 * maxTotals { // each damaged name waits for a second telegram, and none comes
+		g.Judge(fmt.Sprintf("damaged %d", i), good, drivers.CheckSum8, start)
+	}
+	if v := g.Judge("main", good, drivers.CheckCRC16, start); v.Reason != Fine || len(g.totals) > maxTotals {
+		t.Errorf("got %s of a good total, %d are kept", v.Reason, len(g.totals))
+	}
+	for i := range 3 * maxTotals {
+		g.Judge(fmt.Sprintf("invented %d", i), good, drivers.CheckCRC16, start)
+	}
+	if v := g.Judge("one more", good, drivers.CheckCRC16, start); v.Reason != Crowded || len(g.totals) > maxTotals {
+		t.Errorf("got %s of one too many, %d are kept", v.Reason, len(g.totals))
+	}
+}
+
 // told is a verdict as the tables below write it.
 func told(v Verdict) string {
 	switch {
