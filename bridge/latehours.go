@@ -34,6 +34,8 @@ const (
 	firstState = 5 * time.Second
 	// lateSaveEvery is how often the hours are saved, for the life of SD cards.
 	lateSaveEvery = time.Hour
+	// lateSaveSoon is how often they are saved while something comes late.
+	lateSaveSoon = 20 * time.Second
 	// longestWait is how long a hole is left alone at the most.
 	longestWait = time.Hour
 	// neighbour is how far from a hole Home Assistant's own row may be.
@@ -133,11 +135,24 @@ func (l *lateHours) saveIfDue(now time.Time) {
 		return
 	}
 	l.mu.Lock()
-	due := l.changed || now.Sub(l.saved) >= lateSaveEvery
+	saved := l.saved
+	due := l.changed || now.Sub(saved) >= lateSaveEvery
 	l.mu.Unlock()
+	if now.Sub(saved) >= lateSaveSoon {
+		for _, m := range l.meters() {
+			due = due || m.touchedSince(saved)
+		}
+	}
 	if due {
 		l.save(now)
 	}
+}
+
+// touchedSince says whether something came late since then.
+func (m *meter) touchedSince(t time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.registers.touched.After(t)
 }
 
 // save keeps what waits.
@@ -206,6 +221,13 @@ func (l *lateHours) is(who string, there bool, now time.Time) {
 		m.mu.Unlock()
 	}
 	l.nudge()
+}
+
+// note has what waits saved soon.
+func (l *lateHours) note() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed = true
 }
 
 // nudge has the holes looked at soon.
@@ -354,6 +376,7 @@ func (l *lateHours) settle(
 		}
 		if closed || now.Sub(hole.To) > hopeless {
 			m.forgetHole(hole)
+			l.note()
 			continue
 		}
 		wait = min(wait, now.Sub(hole.To)/4) // the longer it lasts, the less it is looked at
@@ -440,6 +463,7 @@ func (l *lateHours) settleExchanges(
 		}
 		if done {
 			m.forgetExchange(key, x)
+			l.note()
 			l.log.Info().Str("meter", m.config.Name).Str("obis", key).Str("statistic", t.ID).
 				Msg("the exchange is no consumption in Home Assistant's statistics")
 		}

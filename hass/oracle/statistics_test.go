@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 	"github.com/meter2mqtt/meter2mqtt/hass/statistics"
 )
 
@@ -96,14 +98,13 @@ func plugInCounter(t *testing.T, c *counter) string {
 const (
 	lateConfig = "[mqtt]\nurl = \"$BROKER\"\n[homeassistant]\nurl = \"$API\"\ntoken_file = \"$TOKEN_FILE\"\n" +
 		"[state]\ndir = \"$STATE\"\n"
-	lateID = "meter2mqtt_mains_1_0_1_8_0"
 )
 
 // lateCase is a Home Assistant that knows a register's past, but for some hours.
 type lateCase struct {
 	o       *Oracle
 	t       *testing.T
-	truth   truth
+	shows   func(time.Time) int64 // what the meter showed, in Wh
 	gateway *Process
 	entity  string
 	base    float64 // kWh at which Home Assistant's sum began
@@ -144,7 +145,7 @@ func (c *lateCase) seed(from, to time.Time, seen func(end time.Time) (at time.Ti
 		if !ok {
 			continue
 		}
-		state := float64(c.truth.at(at)) / 1000
+		state := float64(c.shows(at)) / 1000
 		stats = append(stats, map[string]any{"start": h.Format(time.RFC3339), "state": state, "sum": state - c.base})
 	}
 	err := c.o.ha.ask(nil, "ws", string(asJSON(map[string]any{
@@ -158,16 +159,16 @@ func (c *lateCase) seed(from, to time.Time, seen func(end time.Time) (at time.Ti
 	}
 }
 
-// compiled waits for a five-minute row that begins after a moment and gives it.
+// compiled waits for a five-minute row that ends after a moment and gives it.
 func (c *lateCase) compiled(after time.Time) statRow {
 	c.t.Helper()
 	var found statRow
 	err := until(7*time.Minute, func() error {
-		rows, err := c.rows("5minute", after)
+		rows, err := c.rows("5minute", after.Add(-5*time.Minute))
 		if err != nil {
 			return err
 		}
-		if len(rows) == 0 || rows[len(rows)-1].start().Before(after) {
+		if len(rows) == 0 || !rows[len(rows)-1].start().Add(5*time.Minute).After(after) {
 			return errors.New("home assistant has not compiled a row yet")
 		}
 		found = rows[len(rows)-1]
@@ -198,8 +199,8 @@ func (c *lateCase) exact(from, to time.Time) error {
 			wrong = append(wrong, fmt.Errorf("%s: no row", h))
 			continue
 		}
-		end := c.truth.at(h.Add(time.Hour))
-		if got, want := wattHours(row.Sum-before.Sum), end-c.truth.at(h); got != want || wattHours(row.State) != end {
+		end := c.shows(h.Add(time.Hour))
+		if got, want := wattHours(row.Sum-before.Sum), end-c.shows(h); got != want || wattHours(row.State) != end {
 			wrong = append(wrong, fmt.Errorf("%s: used %d Wh, the meter counted %d; state %d Wh, the meter showed %d", h, got, want, wattHours(row.State), end))
 		}
 	}
@@ -219,7 +220,7 @@ func (c *lateCase) spoolJournal(from, to time.Time, zone *time.Location) {
 	j.Away()
 	for at := from; !at.After(to); at = at.Add(5 * time.Minute) {
 		j.Add("mains", at, fmt.Appendf(nil, `{"time":%q,"received":%q,"1-0:1.8.0":%s}`,
-			at.In(zone).Format(time.RFC3339), at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), kWh(c.truth.at(at))))
+			at.In(zone).Format(time.RFC3339), at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), kWh(c.shows(at))))
 	}
 	if err := j.Close(); err != nil {
 		c.t.Fatal(err)
@@ -231,7 +232,7 @@ func (c *lateCase) homeAway(from, to time.Time) {
 	c.t.Helper()
 	var log statistics.Log
 	for at := from; !at.After(to); at = at.Add(time.Minute) {
-		log.Add(at, kWh(c.truth.at(at)))
+		log.Add(at, kWh(c.shows(at)))
 	}
 	err := journal.Save(filepath.Join(c.gateway.state, "statistics.json"), map[string]any{
 		"away":   map[string]time.Time{"home_assistant": from},
@@ -261,26 +262,25 @@ func (c *lateCase) waiting() error {
 	return nil
 }
 
-// startLate boots a gateway on a counter and waits until Home Assistant has
+// startLate boots a gateway with one meter and waits until Home Assistant has
 // compiled a first row of it.
-func startLate(t *testing.T, o *Oracle, m *counter, tr truth) *lateCase {
+func startLate(t *testing.T, o *Oracle, meter string, shows func(time.Time) int64) *lateCase {
 	t.Helper()
-	m.show(tr.at)
-	c := &lateCase{o: o, t: t, truth: tr}
-	c.gateway = o.Run(t, lateConfig+p1Meter("mains", "Late meter", plugInCounter(t, m)))
+	c := &lateCase{o: o, t: t, shows: shows}
+	c.gateway = o.Run(t, lateConfig+meter)
 	o.Until(t, func() error {
 		s, err := o.snapshot()
 		if err != nil {
 			return err
 		}
-		e, ok := s.entity(lateID)
+		e, ok := s.entity("meter2mqtt_mains_1_0_1_8_0")
 		if !ok || s.state(e).State == "unknown" || s.state(e).State == "" {
 			return errors.New("no state yet")
 		}
 		c.entity = e.EntityID
 		return nil
 	})
-	first := c.compiled(time.Now().Add(-10 * time.Minute))
+	first := c.compiled(time.Now())
 	c.base = first.State - first.Sum
 	return c
 }
@@ -297,7 +297,8 @@ func TestHomeAssistantMissesNoHour(t *testing.T) {
 	}
 	now := time.Now().UTC().Truncate(time.Hour)
 	meter := &counter{}
-	c := startLate(t, o, meter, truth{epoch: time.Date(now.Year()-1, 9, 1, 0, 0, 0, 0, time.UTC)})
+	meter.show(truth{epoch: time.Date(now.Year()-1, 9, 1, 0, 0, 0, 0, time.UTC)}.at)
+	c := startLate(t, o, p1Meter("mains", "Late meter", plugInCounter(t, meter)), meter.shows)
 	nights := lastNights(now)
 	whole := func(end time.Time) (time.Time, bool) { return end, true }
 
@@ -361,7 +362,7 @@ func TestHomeAssistantMissesNoHour(t *testing.T) {
 
 	t.Log("another meter")
 	used := wattHours(row.Sum)
-	fresh := c.truth.at(time.Now()) * 6 / 10
+	fresh := c.shows(time.Now()) * 6 / 10
 	began := time.Now()
 	meter.show(func(at time.Time) int64 { return fresh + int64(at.Sub(began)/time.Second) })
 	c.compiled(time.Now())
@@ -387,10 +388,102 @@ func TestHomeAssistantMissesNoHour(t *testing.T) {
 	if n := len(before); len(after) < n || !slices.Equal(before, after[:n]) {
 		t.Errorf("a repetition changed hours:\n%v\n%v", before, after)
 	}
+	if err := until(10*time.Minute, c.waiting); err != nil {
+		t.Error(err)
+	}
 	c.gateway.Stop(t)
-	o.Until(t, c.waiting)
 	if text, err := os.ReadFile(filepath.Join(o.ha.dir, "token")); err != nil || strings.Contains(c.gateway.Stderr(), strings.TrimSpace(string(text))) {
 		t.Errorf("the token shows in the log (%v)", err)
+	}
+}
+
+// The gateway was away for three hours: what it missed comes from the meter's own
+// log, into the hours that it belongs to.
+func TestTheMetersOwnLogFillsWhatTheGatewayMissed(t *testing.T) {
+	o := Start(t)
+	now := time.Now().UTC().Truncate(time.Hour)
+	meter, err := sim.New("iec62056-21", sim.Options{Clock: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := "[[meter]]\nname = \"mains\"\nlabel = \"Logging meter\"\ndriver = \"iec62056-21\"\npassword = \"" + sim.ExamplePassword +
+		"\"\nprofiles = [\"P.02\"]\nbackfill = true\nevery = \"5s\"\nport = \"" + serve(t, meter) + "\"\n"
+	log := map[time.Time]int64{}
+	c := startLate(t, o, config, func(at time.Time) int64 { return log[at.UTC()] })
+	c.gateway.Stop(t)
+	c.readLog(now.Add(-9*time.Hour), log)
+
+	t.Log("the gateway was away")
+	gone := now.Add(-3*time.Hour + 15*time.Minute)
+	c.seed(now.Add(-8*time.Hour), now.Add(-3*time.Hour), func(end time.Time) (time.Time, bool) { return end, true })
+	c.seed(now.Add(-3*time.Hour), now.Add(-2*time.Hour), func(time.Time) (time.Time, bool) { return gone, true })
+	file, memory := filepath.Join(c.gateway.state, "memory.json"), map[string]any{}
+	if err := journal.Load(file, &memory); err != nil {
+		t.Fatal(err)
+	}
+	memory["meters"].(map[string]any)["mains"].(map[string]any)["seen"] = gone
+	if err := journal.Save(file, memory); err != nil {
+		t.Fatal(err)
+	}
+	c.gateway.Start(t)
+	o.Until(t, func() error { return errors.Join(c.exact(now.Add(-7*time.Hour), now), c.gateway.Running()) })
+	row := c.compiled(time.Now())
+	if got, want := wattHours(row.Sum), wattHours(row.State-c.base); got != want {
+		t.Errorf("the sum jumps: it is %d Wh, the meter counted %d", got, want)
+	}
+}
+
+// serve puts a simulated meter on a TCP port.
+func serve(t *testing.T, meter *sim.Simulator) (port string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	l, err := sim.Listen(ctx, "tcp://127.0.0.1:0")
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() { _ = l.Serve(ctx, meter.Serve) }) // it ends with the test
+	t.Cleanup(func() {
+		cancel()
+		_ = l.Close()
+		done.Wait()
+	})
+	return l.Addr()
+}
+
+// readLog has the program print the meter's own log.
+func (c *lateCase) readLog(from time.Time, log map[time.Time]int64) {
+	c.t.Helper()
+	binary, err := c.o.binary()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cmd, cancel, err := command(binary, "history", "-c", c.gateway.config, "mains", "--from", from.Format(time.RFC3339))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer cancel()
+	out, err := cmd.Output()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		var row struct {
+			Time   time.Time
+			Values []struct {
+				OBIS  string
+				Value json.Number
+			}
+		}
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			c.t.Fatalf("%s: %v", line, err)
+		}
+		for _, v := range row.Values {
+			if f, err := v.Value.Float64(); err == nil && v.OBIS == "1-0:1.8.0" {
+				log[row.Time.UTC()] = wattHours(f)
+			}
+		}
 	}
 }
 
