@@ -141,7 +141,7 @@ With a meter, write config.toml (config.example.toml explains every key), then:
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(), demoCommand(), checkCommand(), decodeCommand(), readCommand(), scanCommand(), writeCommand(),
-		setClockCommand(), historyCommand(), simulateCommand(), recordCommand(), portsCommand(), healthCommand(), versionCommand())
+		setClockCommand(), historyCommand(), simulateCommand(), recordCommand(), portsCommand(), reportCommand(), healthCommand(), versionCommand())
 	return root
 }
 
@@ -294,6 +294,7 @@ func decodeCommand() *cobra.Command {
 	var (
 		driver, zone string
 		format       string
+		meter        string
 		explain      bool
 		set          []string
 		keys         keyFlags
@@ -342,12 +343,13 @@ be refused included: a line a span, or with --format json one object a file.`,
 			case cmd.Flags().Changed("format"):
 				return usage{errors.New("--format: only with --explain; readings are always JSON")}
 			}
-			return decodeFiles(cmd.OutOrStdout(), args, func() (drivers.Decoder, error) { return d.NewDecoder(options, zones) })
+			return decodeFiles(cmd.OutOrStdout(), args, meter, func() (drivers.Decoder, error) { return d.NewDecoder(options, zones) })
 		}),
 	}
 	cmd.Flags().StringVar(&driver, "driver", "", "one of "+driverNames())
 	cmd.Flags().StringVar(&zone, "timezone", "", "zone of clocks that send no offset, as in Europe/Amsterdam")
 	cmd.Flags().StringArrayVar(&set, "set", nil, "a key of the driver's configuration, KEY=VALUE")
+	cmd.Flags().StringVar(&meter, "meter", "", "of a report: only the frames of this meter")
 	cmd.Flags().BoolVar(&explain, "explain", false, "say what every byte means")
 	cmd.Flags().StringVar(&format, "format", "text", "of --explain: text or json")
 	keys.register(cmd)
@@ -402,11 +404,11 @@ func driverNames() string {
 }
 
 // decodeFiles decodes each file with a decoder of its own.
-func decodeFiles(out io.Writer, files []string, newDecoder func() (drivers.Decoder, error)) error {
+func decodeFiles(out io.Writer, files []string, meter string, newDecoder func() (drivers.Decoder, error)) error {
 	if len(files) == 0 {
 		files = []string{"-"}
 	}
-	p := printer{out: bufio.NewWriter(out)}
+	p := printer{out: bufio.NewWriter(out), meter: meter}
 	for _, name := range files {
 		d, err := newDecoder()
 		if err != nil {
@@ -429,6 +431,7 @@ func decodeFiles(out io.Writer, files []string, newDecoder func() (drivers.Decod
 // printer prints readings and what was refused.
 type printer struct {
 	out               *bufio.Writer
+	meter             string // of a report: whose frames; "": all
 	readings, refused int
 	line              []byte
 }
@@ -444,6 +447,7 @@ func (p *printer) decode(name string, d drivers.Decoder) error {
 		in = f
 	}
 	return capture.Decode(in, d, capture.Sink{
+		Meter:   p.meter,
 		Reading: p.print,
 		Refused: func(e *drivers.FrameError) {
 			p.refused++

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"io"
 	"net"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/status"
@@ -21,10 +22,18 @@ func StateDir(dir string) string {
 // Health asks the gateway that runs with the state folder dir.
 func Health(ctx context.Context, dir string) (status.Gateway, error) { return web.Ask(ctx, dir) }
 
+// ErrNoGateway says that no gateway runs with a state folder.
+var ErrNoGateway = web.ErrNoGateway
+
+// FetchReport asks the gateway that runs with the state folder dir for a report.
+func FetchReport(ctx context.Context, dir string, w io.Writer) error {
+	return web.FetchReport(ctx, dir, w)
+}
+
 // serveWeb answers at every door until ctx ends. One that cannot be opened is told
 // and done without: readings matter more.
 func (b *Bridge) serveWeb(ctx context.Context) {
-	server := web.Server{Status: b.Status, Log: b.options.Log}
+	server := web.Server{Status: b.Status, Report: b.Report, Log: b.options.Log}
 	if err := server.Run(ctx, b.doors(ctx)); err != nil {
 		b.options.Log.Error().Err(err).Msg("health, metrics and page are served no more")
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -33,6 +34,7 @@ type Door struct {
 // Server serves what Status says.
 type Server struct {
 	Status func() status.Gateway // called by several goroutines
+	Report func(io.Writer) error // the file for a bug report; the same
 	Log    zerolog.Logger
 }
 
@@ -51,6 +53,7 @@ func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /metrics", s.metrics)
+	mux.HandleFunc("GET /report", s.report)
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /style.css", serveStyle)
 	return withHeaders(mux)

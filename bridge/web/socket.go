@@ -60,22 +60,31 @@ func Ask(ctx context.Context, dir string) (status.Gateway, error) {
 	var g status.Gateway
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://meter2mqtt/healthz", http.NoBody)
+	answer, err := askSocket(ctx, dir, "/healthz")
 	if err != nil {
 		return g, err
-	}
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dialSocket(ctx, dir)
-	}}
-	answer, err := (&http.Client{Transport: transport}).Do(request)
-	if err != nil {
-		return g, noGateway(err, dir)
 	}
 	defer answer.Body.Close()
 	if err := json.NewDecoder(answer.Body).Decode(&g); err != nil {
 		return g, fmt.Errorf("answer of the gateway: %w", err)
 	}
 	return g, nil
+}
+
+// askSocket asks for a path at the socket in the state folder dir.
+func askSocket(ctx context.Context, dir, path string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://meter2mqtt"+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dialSocket(ctx, dir)
+	}}
+	answer, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return nil, noGateway(err, dir)
+	}
+	return answer, nil
 }
 
 func dialSocket(ctx context.Context, dir string) (net.Conn, error) {
@@ -88,12 +97,15 @@ func dialSocket(ctx context.Context, dir string) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", path)
 }
 
+// ErrNoGateway says that nobody answers at the socket.
+var ErrNoGateway = errors.New("no gateway runs")
+
 func noGateway(err error, dir string) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return drivers.WithHint(fmt.Errorf("the socket in %s may not be opened", dir), "ask as the user that runs the gateway")
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return drivers.WithHint(fmt.Errorf("no gateway runs with the state folder %s", dir),
+		return drivers.WithHint(fmt.Errorf("%w with the state folder %s", ErrNoGateway, dir),
 			"start it with run; if it has another state folder, name its configuration with -c")
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return fmt.Errorf("the gateway in %s does not answer within %s", dir, askTimeout)
