@@ -252,7 +252,8 @@ func (b *Bridge) recallCommands() {
 		b.options.Log.Error().Err(err).Msg("which writes were answered is not known any more")
 	}
 	for _, e := range interrupted {
-		b.options.Log.Warn().Str("meter", e.Meter).Str("parameter", e.Parameter).Str("outcome", "unknown").Msg("write")
+		b.options.Log.Warn().Str("meter", e.Meter).Str("by", "mqtt").Str("parameter", e.Parameter).
+			Str("outcome", "unknown").Str("reason", errKilled.Error()).Msg("write")
 		b.answers.send(mqttlink.Message{
 			Topic: topicsOf(b.config.MQTT.Base, e.Meter).result, Payload: mustJSON(e.Result), Keep: true,
 		}, func() { b.ledger.told(e) })

@@ -9,6 +9,16 @@
 // picture: the last accepted value of every known key. A key that is not renewed
 // within several times its own pace becomes null.
 //
+// # Commands
+//
+// A command goes by its topic to its meter, which lets it through if the
+// configuration names the Parameter and the Parameter takes the value. Then it waits
+// in the queue of the meter's line, and the line's goroutine carries it out between
+// two readings. Before a write is sent, the ledger notes it on the disk; after that
+// nothing sends it again. Each command is answered once. What the answer says of a
+// write that failed is what can be known: not done only where the driver vouches for
+// it.
+//
 // # Goroutines
 //
 // One a line, which feeds its meter; one for the broker; one housekeeper, that

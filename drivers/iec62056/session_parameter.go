@@ -81,8 +81,9 @@ func (s *session) Set(ctx context.Context, p drivers.Parameter, v drivers.Value)
 		if err := clockParameter(true).Validate(v); err != nil {
 			return back, err
 		}
+		asked := time.Now()
 		err = s.conversation(ctx, func(ctx context.Context) error {
-			back, err = s.setClock(ctx, v)
+			back, err = s.setClock(ctx, v, asked)
 			return err
 		})
 		return back, err
@@ -281,12 +282,13 @@ func (s *session) readParts(ctx context.Context) (date, hour []byte, err error) 
 	return date, hour, nil
 }
 
-// setClock sets the clock and reads it back.
-func (s *session) setClock(ctx context.Context, v drivers.Value) (drivers.Value, error) {
+// setClock sets the clock to a moment and the time that has passed since it was
+// asked for: a sign-on can take seconds. Then it is read back.
+func (s *session) setClock(ctx context.Context, v drivers.Value, asked time.Time) (drivers.Value, error) {
 	if err := s.enter(ctx, s.level()); err != nil {
 		return drivers.Value{}, unsent(err)
 	}
-	t := s.local(v.Moment)
+	t := s.local(v.Moment).Add(time.Since(asked))
 	var err error
 	switch s.clockWay() {
 	case "1:400":
