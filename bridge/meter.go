@@ -135,7 +135,8 @@ func (m *meter) accept(r *drivers.Reading) {
 	}
 	m.setUp(true)
 	m.waiting, m.fresh = true, true
-	if now.Sub(m.published) >= m.config.Every {
+	// A meter that is asked has been asked when it was due, or when someone wanted it.
+	if now.Sub(m.published) >= m.config.Every || !m.config.Driver.Push() {
 		m.publishState(now)
 	}
 	m.log.Debug().Int("values", len(r.Values)).Msg("telegram received")
