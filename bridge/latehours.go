@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
+	"github.com/meter2mqtt/meter2mqtt/bridge/supervisor"
 	"github.com/meter2mqtt/meter2mqtt/discovery"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/hass/socket"
@@ -21,8 +21,6 @@ import (
 )
 
 const (
-	// supervisorURL is Home Assistant's API as an app reaches it.
-	supervisorURL = "ws://supervisor/core/websocket"
 	// lookEvery is how often open holes are looked at: Home Assistant makes a row
 	// each five minutes.
 	lookEvery = 20 * time.Second
@@ -85,7 +83,7 @@ func (b *Bridge) newLateHours() *lateHours {
 		next: map[string]time.Time{},
 	}
 	if l.token.IsZero() {
-		l.url, l.token = supervisorURL, drivers.NewSecret(os.Getenv("SUPERVISOR_TOKEN"))
+		l.url, l.token = supervisor.WebSocket, b.config.Supervisor
 	}
 	switch {
 	case !c.Discovery:

@@ -9,6 +9,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/rs/zerolog"
 
+	"github.com/meter2mqtt/meter2mqtt/bridge/supervisor"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
@@ -45,7 +46,7 @@ func usualState() string {
 	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
 		return dir
 	}
-	if os.Getenv("SUPERVISOR_TOKEN") != "" {
+	if os.Getenv(supervisor.TokenVariable) != "" {
 		return "/data"
 	}
 	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -177,3 +178,13 @@ func (h *homeAssistant) flushLog(mark string) error {
 }
 
 func deviceTopic(id string) string { return "homeassistant/device/" + id + "/config" }
+
+// token is the one of the user that provisioning has made, an administrator.
+func (h *homeAssistant) token(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(h.dir, "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(content))
+}
