@@ -12,6 +12,9 @@
 #   make bench-whole  the program as a whole beside bare paho, Mosquitto between
 #   make package      archives, .deb and .rpm in dist
 #   make footprint    start-up, memory and CPU of the whole program
+#   make package-check  the compose file and the app, against their rules
+#   make package-proof  the binaries for other processors, under qemu
+#   make image        the container image, built by a user without rights
 #   make format       mend what format-check complains about
 
 GO        ?= go
@@ -141,6 +144,23 @@ $(SBOM): packaging/sbom/go.mod
 .PHONY: package
 package: $(RELEASER) $(SBOM)
 	PATH=$(CURDIR)/$(dir $(SBOM)):$$PATH $(RELEASER) release --snapshot --clean
+
+# What the packages are made of, held against the rules of those who take them: the
+# compose specification, Home Assistant's store, AppArmor.
+.PHONY: package-check
+package-check:
+	cd packaging && $(GO) vet ./... && $(GO) test ./...
+	python3 ../shared/ha/addon_check.py . addon
+	apparmor_parser --skip-kernel-load --skip-cache --skip-read-cache addon/apparmor.txt
+
+# The binaries for other processors decode the corpus.
+.PHONY: package-proof
+package-proof: cross
+	.ci/package-proof
+
+.PHONY: image
+image:
+	.ci/image
 
 .PHONY: clean
 clean:
