@@ -407,7 +407,7 @@ func TestTheMetersOwnLogFillsWhatTheGatewayMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := "[[meter]]\nname = \"mains\"\nlabel = \"Logging meter\"\ndriver = \"iec62056-21\"\npassword = \"" + sim.ExamplePassword +
-		"\"\nprofiles = [\"P.02\"]\nbackfill = true\nevery = \"5s\"\nport = \"" + serve(t, meter) + "\"\n"
+		"\"\nprofiles = [\"P.02\"]\nbackfill = true\ntimezone = \"Europe/Amsterdam\"\nevery = \"5s\"\nport = \"" + serve(t, meter) + "\"\n"
 	log := map[time.Time]int64{}
 	c := startLate(t, o, config, func(at time.Time) int64 { return log[at.UTC()] })
 	c.gateway.Stop(t)
@@ -473,15 +473,16 @@ func (c *lateCase) readLog(from time.Time, log map[time.Time]int64) {
 			Time   time.Time
 			Values []struct {
 				OBIS  string
-				Value json.Number
+				Value json.RawMessage
 			}
 		}
 		if err := json.Unmarshal([]byte(line), &row); err != nil {
 			c.t.Fatalf("%s: %v", line, err)
 		}
 		for _, v := range row.Values {
-			if f, err := v.Value.Float64(); err == nil && v.OBIS == "1-0:1.8.0" {
-				log[row.Time.UTC()] = wattHours(f)
+			var kWh float64
+			if v.OBIS == "1-0:1.8.0" && json.Unmarshal(v.Value, &kWh) == nil {
+				log[row.Time.UTC()] = wattHours(kWh)
 			}
 		}
 	}
