@@ -35,11 +35,11 @@ type session struct {
 	noCount  bool          // the device refuses to count records
 	told     bool          // that the map is inferred
 
-	open   bool      // a conversation is
-	heard  time.Time // when the device answered last
-	buffer [512]byte
-	in     []byte // received and not looked at, within buffer
-	fixedB bool   // the line cannot change its speed
+	open     bool      // a conversation is
+	heard    time.Time // when the device answered last
+	buffer   [512]byte
+	in       []byte // received and not looked at, within buffer
+	oneSpeed bool   // the line cannot change its speed
 }
 
 var (
@@ -155,14 +155,14 @@ func (s *session) leave(ctx context.Context) error {
 
 // setBaud changes the line's speed, if it has one and the configuration names it.
 func (s *session) setBaud(baud int) error {
-	if baud == 0 || s.fixedB {
+	if baud == 0 || s.oneSpeed {
 		return nil
 	}
 	m := Driver.Mode
 	m.Baud = baud
 	err := s.line.SetMode(m)
 	if errors.Is(err, errors.ErrUnsupported) {
-		s.fixedB = true
+		s.oneSpeed = true
 		return nil
 	}
 	return err

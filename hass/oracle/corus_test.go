@@ -73,7 +73,7 @@ func TestAGasConverterIsShownAndWritten(t *testing.T) {
 	if err := os.WriteFile(layouts, []byte(stationLayouts), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	port := simulate(t, "corus", sim.Options{}, time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC))
+	port := simulate(t, "corus", sim.Options{Seed: 9}, time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC))
 	gateway := o.Run(t, p1Config+fmt.Sprintf(stationMeter, port, layouts))
 	sub := o.Broker.Subscribe(t, "meter2mqtt/station/#")
 	o.Until(t, gateway.Running)
