@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ type line struct {
 	queue      *queue     // of commands
 	favours    int        // how many of them went before a meter that is due
 	searches   searches
+	strangers  map[drivers.Identity]bool // told of
 }
 
 // newLine makes the line of meters that name the same port.
@@ -146,6 +148,10 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 		return err
 	}
 	watch := watch{since: time.Now(), log: l.log, hint: driver.Hint}
+	ears.stranger = func(id drivers.Identity) {
+		watch.heard = true
+		l.overhear(id)
+	}
 	listener := drivers.Listener{
 		Line: open, Decoder: ears, Gap: driver.Gap, Quiet: driver.Quiet,
 		Reading: func(r *drivers.Reading) error {
@@ -186,10 +192,13 @@ func (l *line) accept(m *meter, r *drivers.Reading) {
 type ears struct {
 	decoders []drivers.Decoder
 	at       int // whose reading or loss Next gave last
+
+	passed   map[drivers.Identity]int // how many of the decoders passed over a meter
+	stranger func(drivers.Identity)   // is told of a meter that none of them is for
 }
 
 func (l *line) newEars() (*ears, error) {
-	e := &ears{}
+	e := &ears{passed: map[drivers.Identity]int{}}
 	for i, m := range l.meters {
 		d, err := m.config.Driver.NewDecoder(m.config.Options, l.zones(m))
 		if err != nil {
@@ -223,7 +232,40 @@ func (e *ears) Next(r *drivers.Reading) error {
 			dry = err
 		}
 	}
+	e.overhear()
 	return dry
+}
+
+// overhear finds out which meters all decoders have passed over.
+func (e *ears) overhear() {
+	for _, d := range e.decoders {
+		o, ok := d.(drivers.Selector)
+		if !ok {
+			return
+		}
+		for id, more := o.Overheard(); more; id, more = o.Overheard() {
+			if e.passed[id]++; e.passed[id] == len(e.decoders) {
+				e.stranger(id)
+			}
+		}
+	}
+}
+
+// maxStrangers bounds how many meters of others a line tells of.
+const maxStrangers = 100
+
+// overhear tells once of a meter that the configuration does not have.
+func (l *line) overhear(id drivers.Identity) {
+	if l.strangers[id] || len(l.strangers) >= maxStrangers {
+		return
+	}
+	if l.strangers == nil {
+		l.strangers = map[drivers.Identity]bool{}
+	}
+	l.strangers[id] = true
+	l.log.Info().Stringer("port", l.meters[0].config.Port).Str("id", id.ID).Str("manufacturer", id.Manufacturer).Str("medium", id.Medium).
+		Str("hint", fmt.Sprintf("to read it, add a [[meter]] with driver = %q, this port and id = %q, and its key if it encrypts", id.Driver, id.ID)).
+		Msg("telegrams of a meter that the configuration does not have")
 }
 
 // Gap tells every decoder that the line fell silent.

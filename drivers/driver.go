@@ -30,6 +30,10 @@ type Driver struct {
 	// when the meter starts; "", as nil Caution: nothing.
 	Caution func(Config) string
 
+	// Shares says why two pushing meters of these configurations cannot hang on one
+	// line; nil: they can. nil Shares: no two ever can.
+	Shares func(a, b Config) error
+
 	// Parameters are those that meters of a configuration have, told without a
 	// line; nil: only a session knows them, or there are none.
 	Parameters func(Config) []Parameter
@@ -80,6 +84,14 @@ type Overhearer interface {
 type Heir interface {
 	// Inherit takes from the Decoder that the line had before.
 	Inherit(from Decoder)
+}
+
+// Selector is a Decoder that passes over telegrams of meters that it is not
+// configured for.
+type Selector interface {
+	// Overheard is a meter whose telegram was passed over, each once; false: there
+	// is no other one.
+	Overheard() (Identity, bool)
 }
 
 // Session is a conversation with one meter. The bridge owns schedule, line

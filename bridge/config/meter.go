@@ -47,7 +47,7 @@ func (l loader) meters(merged *layers) []Meter {
 		return nil
 	}
 	var read []Meter
-	ports, taps := map[string]Meter{}, map[transport.TapAddress]Meter{}
+	ports, taps := map[string][]Meter{}, map[transport.TapAddress]Meter{}
 	for _, id := range merged.meters {
 		s := merged.meter(id)
 		m := l.meter(s)
@@ -193,16 +193,28 @@ func (m *Meter) validateName(s *section) {
 }
 
 // shareNoPort refuses a meter that speaks unasked on a line that another one
-// has. A recording can be read twice.
-func shareNoPort(seen map[string]Meter, m Meter, s *section) {
+// has, unless telegrams tell whose they are. A recording can be read twice.
+func shareNoPort(seen map[string][]Meter, m Meter, s *section) {
 	if m.Port.Scheme == "" || m.Port.Scheme == transport.Replay || m.Driver.Name == "" {
 		return
 	}
-	other, taken := seen[m.Port.Key()]
-	if taken && (m.Driver.Push() || other.Driver.Push()) {
-		s.wrong("port", fmt.Sprintf("meter %s has this port already", other.Name), "a meter that speaks unasked needs a port of its own")
+	key := m.Port.Key()
+	for _, other := range seen[key] {
+		if !m.Driver.Push() && !other.Driver.Push() {
+			continue
+		}
+		remedy := "a meter that speaks unasked needs a port of its own"
+		if f := m.Driver.Shares; f != nil && other.Driver.Name == m.Driver.Name {
+			err := f(other.Options, m.Options)
+			if err == nil {
+				continue
+			}
+			remedy = err.Error()
+		}
+		s.wrong("port", fmt.Sprintf("meter %s has this port already", other.Name), remedy)
+		break
 	}
-	seen[m.Port.Key()] = m
+	seen[key] = append(seen[key], m)
 }
 
 // tapAlone refuses a tap where there is nothing to tap, and one that another

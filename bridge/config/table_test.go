@@ -43,3 +43,24 @@ func TestTablesOfFoundMetersAreAConfiguration(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+func TestRadioMetersShareAReceiverByTheirIDs(t *testing.T) {
+	meter := func(name, keys string) string {
+		return fmt.Sprintf("[[meter]]\nname = %q\ndriver = \"wmbus\"\nport = \"tcp://h:1\"\n%s", name, keys)
+	}
+	for keys, says := range map[string]string{
+		"id = \"12345679\"\n": "",
+		"id = \"12345678\"\n": "both have the same id",
+		"":                    "one of them has no id",
+	} {
+		file := filepath.Join(t.TempDir(), "config.toml")
+		text := "[mqtt]\nurl = \"mqtt://h\"\n" + meter("one", "id = \"12345678\"\n") + meter("two", keys)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(file, nil, "")
+		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), "meter one has this port already; "+says) {
+			t.Errorf("%s: %v", keys, err)
+		}
+	}
+}

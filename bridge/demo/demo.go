@@ -118,7 +118,7 @@ func shown(driver string) []sim.Model {
 	return slices.DeleteFunc(slices.Clone(models), func(m sim.Model) bool { return !m.Shown })
 }
 
-// meter starts one simulated meter on a line of its own, and returns its table in
+// meter starts one simulator on a line of its own, and returns the tables of its meters in
 // the configuration.
 func meter(ctx context.Context, group *errgroup.Group, dir, driver string, model sim.Model) (string, error) {
 	simulated, err := sim.New(driver, sim.Options{Model: model.Name})
@@ -133,19 +133,29 @@ func meter(ctx context.Context, group *errgroup.Group, dir, driver string, model
 		return "", err
 	}
 	group.Go(func() error { return errors.Join(listener.Serve(ctx, simulated.Serve), listener.Close()) })
+	var tables strings.Builder
+	tables.WriteString(meterTable(name, title, driver, path, model, simulated.Keys))
+	for i, keys := range simulated.Others {
+		tables.WriteString(meterTable(fmt.Sprintf("%s_%d", name, i+2), fmt.Sprintf("%s %d", title, i+2), driver, path, model, keys))
+	}
+	return tables.String(), nil
+}
+
+// meterTable is one meter of the configuration.
+func meterTable(name, title, driver, path string, model sim.Model, keys []drivers.Setting) string {
 	var table strings.Builder
 	fmt.Fprintf(&table, "[[meter]]\nname = %q\nlabel = %q\ndriver = %q\nport = %q\n", name, "Demo "+title, driver, path)
 	if d, ok := all.ByName(driver); ok && !d.Push() {
 		fmt.Fprintf(&table, "every = %q\n", askEvery)
 	}
-	for _, k := range simulated.Keys {
+	for _, k := range keys {
 		fmt.Fprintf(&table, "%s = %q\n", k.Key, k.Value)
 	}
 	if model.Ciphered {
 		fmt.Fprintf(&table, "key = %q\nauth_key = %q\n", sim.ExampleKey, sim.ExampleAuthKey)
 	}
 	table.WriteByte('\n')
-	return table.String(), nil
+	return table.String()
 }
 
 // configure writes and loads a configuration file, so that the demo goes the way

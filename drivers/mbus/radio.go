@@ -127,18 +127,12 @@ func (r *receiver) lose(field string, at, length int, err error) error {
 // formOf tells text from telegrams.
 func formOf(b []byte) inputForm {
 	b = b[:min(len(b), enough)]
-	digits, semicolon := 0, false
 	for _, c := range b {
-		if _, ok := wire.HexDigit(c); ok {
-			digits++
-			continue
-		}
 		if c != '\r' && c != '\n' && c != '\t' && (c < ' ' || c > '~') {
 			return asBytes
 		}
-		semicolon = semicolon || c == ';'
 	}
-	if len(b) == enough && (digits >= enough-2 || semicolon) {
+	if len(b) == enough {
 		return asLines
 	}
 	return asBytes

@@ -3,6 +3,7 @@ package mbus
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -18,6 +19,8 @@ var Wireless = drivers.Driver{
 	Mode: drivers.Mode{Baud: 9600, Bits: 8, Parity: drivers.NoParity, Stop: 1},
 	Gap:  500 * time.Millisecond,
 	Hint: "a receiver hands telegrams on as bytes or as lines of hex, with or without CRCs",
+
+	Shares: shares,
 
 	NewConfig: func() drivers.Config { return &WirelessConfig{} },
 	NewDecoder: func(c drivers.Config, z drivers.Zones) (drivers.Decoder, error) {
@@ -40,6 +43,22 @@ type WirelessConfig struct {
 	// ID is the meter: 8 digits of its number, F for any, or all 16 of its address.
 	// Other meters' telegrams are passed over. Empty: every meter's are read.
 	ID string `koanf:"id"`
+}
+
+// shares says why two meters cannot have the same receiver: each takes the
+// telegrams of its own id.
+func shares(a, b drivers.Config) error {
+	one, ok1 := a.(*WirelessConfig)
+	other, ok2 := b.(*WirelessConfig)
+	switch {
+	case !ok1 || !ok2:
+		return errors.New("they are of different drivers")
+	case one.ID == "" || other.ID == "":
+		return errors.New("one of them has no id, so it takes the telegrams of both")
+	case strings.EqualFold(one.ID, other.ID):
+		return errors.New("both have the same id")
+	}
+	return nil
 }
 
 // Validate says which keys are wrong and what they may be.
@@ -82,6 +101,40 @@ type WirelessDecoder struct {
 	wanted  Address
 	formats formats
 	fault   drivers.FrameError
+
+	passed map[Address]bool // meters that were passed over
+	news   []Address        // those of them that nobody was told of
+}
+
+var _ drivers.Selector = (*WirelessDecoder)(nil)
+
+// maxPassed bounds how many other meters a decoder remembers.
+const maxPassed = 256
+
+// Overheard is a meter that is not the configured one, each once.
+func (d *WirelessDecoder) Overheard() (drivers.Identity, bool) {
+	if len(d.news) == 0 {
+		return drivers.Identity{}, false
+	}
+	meter := d.news[0]
+	d.news = d.news[1:]
+	return identity(wirelessName, meter), true
+}
+
+// pass notes who the telegram at hand is of.
+func (d *WirelessDecoder) pass() {
+	meter := Address(d.layers.header.meter)
+	if meter == (Address{}) {
+		meter = d.layers.link
+	}
+	if d.passed[meter] || len(d.passed) >= maxPassed {
+		return
+	}
+	if d.passed == nil {
+		d.passed = map[Address]bool{}
+	}
+	d.passed[meter] = true
+	d.news = append(d.news, meter)
 }
 
 // NewWirelessDecoder is a decoder for the meters that c names, whose clocks are in
@@ -114,6 +167,9 @@ func (d *WirelessDecoder) Next(r *drivers.Reading) error {
 		}
 		found, f := d.telegram(r, b)
 		if !d.wants() {
+			if f == nil || errors.Is(f.err, drivers.ErrAuth) {
+				d.pass()
+			}
 			continue
 		}
 		if f != nil {

@@ -201,6 +201,39 @@ func TestOnlyTheConfiguredMeterIsRead(t *testing.T) {
 	}
 }
 
+func TestOtherMetersAreToldOnce(t *testing.T) {
+	d, err := NewWirelessDecoder(&WirelessConfig{ID: "00000000"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if all := decode(t, d, unhex(t, volumeTelegram)); len(all.readings)+len(all.lost) != 0 {
+			t.Errorf("another meter's telegram gave %+v", all)
+		}
+	}
+	id, told := d.Overheard()
+	if !told || id.ID != "12345678" || id.Driver != "wmbus" || id.Manufacturer == "" {
+		t.Errorf("%+v, %v", id, told)
+	}
+	if id, again := d.Overheard(); again {
+		t.Errorf("told again: %+v", id)
+	}
+}
+
+func TestMetersShareAReceiverByTheirIDs(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		can  bool
+	}{{"12345678", "12345679", true}, {"12345678", "12345678", false}, {"1234567f", "1234567F", false}, {"", "12345678", false}, {"12345678", "", false}} {
+		if err := Wireless.Shares(&WirelessConfig{ID: c.a}, &WirelessConfig{ID: c.b}); (err == nil) != c.can {
+			t.Errorf("%q and %q: %v", c.a, c.b, err)
+		}
+	}
+	if Wireless.Shares(&WirelessConfig{ID: "1"}, newConfig()) == nil {
+		t.Error("a wired meter shares a radio receiver")
+	}
+}
+
 // A message under mode 7 that was changed anywhere fails its MAC.
 func TestAChangedMessageFailsItsMAC(t *testing.T) {
 	for _, c := range corpus(t, "wmbus", false) {

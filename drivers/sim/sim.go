@@ -42,6 +42,9 @@ type Simulator struct {
 	Driver string            // the driver that reads it
 	Keys   []drivers.Setting // what a [[meter]] table needs besides name, driver and port
 
+	// Others are the same of further meters that the same line brings.
+	Others [][]drivers.Setting
+
 	serve func(ctx context.Context, line io.ReadWriter) error
 }
 
@@ -64,6 +67,7 @@ func all() []simulated {
 		{driver: "p1", faults: dsmrFaults, make: newDSMR},
 		{driver: "hdlc", faults: hanFaults, models: hanModelNames(), make: newHANPort},
 		{driver: "mbus", faults: mbusFaults, models: mbusModelNames(), make: newMBus},
+		{driver: "wmbus", faults: wirelessFaults, make: newWireless},
 		{driver: "iec62056-21", faults: iecFaults, models: iecModelNames(), make: newIEC},
 		{driver: "lis200", faults: iecFaults, make: newLIS200},
 		{driver: "corus", faults: corusFaults, make: newCorus},
