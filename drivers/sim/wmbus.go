@@ -25,6 +25,10 @@ var wirelessFaults = []Fault{
 	{Name: "plain", Every: 10, Doc: "the meter that encrypts does not"},
 }
 
+// ExampleRadioKey is the key of the simulated radio meter that encrypts, unless
+// Options say another.
+const ExampleRadioKey = "0F0E0D0C0B0A09080706050403020100"
+
 // wirelessPeriod is how often each meter sends, more often than real ones do.
 const wirelessPeriod = 10 * time.Second
 
@@ -54,7 +58,7 @@ func newWireless(o Options) (*Simulator, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := cmp.Or(o.Key.Reveal(), ExampleKey)
+	text := cmp.Or(o.Key.Reveal(), ExampleRadioKey)
 	key, err := hex.DecodeString(text)
 	if err != nil || len(key) != aes.BlockSize {
 		return nil, fmt.Errorf("key: want 32 hexadecimal digits")

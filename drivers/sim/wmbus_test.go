@@ -70,7 +70,7 @@ func TestAReceiverHearsThreeMeters(t *testing.T) {
 	for i, medium := range []string{"heat", "cold_water", "warm_water"} {
 		key := ""
 		if i == 0 {
-			key = ExampleKey
+			key = ExampleRadioKey
 		}
 		readings, lost := radioReadings(t, text, ids[i], key)
 		if len(readings) != 10 || len(lost) != 0 {
@@ -89,7 +89,7 @@ func TestAReceiverHearsThreeMeters(t *testing.T) {
 func TestWirelessFaultsCostTheirTelegramAlone(t *testing.T) {
 	for fault, cause := range map[string]error{"bad-check=3": drivers.ErrChecksum, "plain=1": drivers.ErrAuth} {
 		text, ids := wirelessText(t, 27, fault)
-		readings, lost := radioReadings(t, text, ids[0], ExampleKey)
+		readings, lost := radioReadings(t, text, ids[0], ExampleRadioKey)
 		if len(lost) == 0 || !errors.Is(lost[0], cause) {
 			t.Errorf("%s: %v", fault, lost)
 		}
@@ -98,7 +98,7 @@ func TestWirelessFaultsCostTheirTelegramAlone(t *testing.T) {
 		}
 	}
 	text, ids := wirelessText(t, 27, "cut=2")
-	if readings, _ := radioReadings(t, text, ids[0], ExampleKey); len(readings) < 4 || len(readings) > 5 {
+	if readings, _ := radioReadings(t, text, ids[0], ExampleRadioKey); len(readings) < 4 || len(readings) > 5 {
 		t.Errorf("with half of the lines cut off: %d readings", len(readings))
 	}
 	text, ids = wirelessText(t, 30, "noise=1")
