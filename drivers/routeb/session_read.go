@@ -160,7 +160,8 @@ func (s *session) due(want []obis.Code) (list []byte) {
 			list = append(list, epcMinute)
 		}
 	}
-	if s.meter.reads > 0 && now.Sub(s.meter.latched) > latchAge && now.Sub(s.meter.minuteAt) > time.Minute {
+	old := now.Sub(s.meter.latched) > latchAge && now.Sub(s.meter.minuteAt) > time.Minute
+	if s.meter.reads > 0 && (old || s.meter.reads <= eagerly) {
 		s.meter.minuteAt = now
 		list = append(list, latches...)
 	}
