@@ -223,11 +223,19 @@ func newLogger(c config.Log) zerolog.Logger {
 }
 
 func checkCommand() *cobra.Command {
-	var flags configFlags
+	var (
+		flags  configFlags
+		online bool
+	)
 	cmd := &cobra.Command{
 		Use:   "check -c config.toml",
 		Short: "Check a configuration and name every mistake in it",
+		Long: `Reads a configuration and names every mistake in it. With --online it also opens
+each port, connects to the broker and logs in to Home Assistant, and says what to do
+about what is not there. It sends nothing to meters, and publishes nothing. A port
+that a running gateway has open is told as in use.`,
 		Example: `  meter2mqtt check -c config.toml
+  meter2mqtt check --online -c config.toml
   METER2MQTT_MQTT__URL=mqtt://broker:1883 meter2mqtt check -c config.toml`,
 		Args: cobra.NoArgs,
 		RunE: working(func(cmd *cobra.Command, _ []string) error {
@@ -240,11 +248,32 @@ func checkCommand() *cobra.Command {
 			}
 			broker := cmp.Or(c.MQTT.URL, "of Home Assistant")
 			fmt.Fprintf(cmd.OutOrStdout(), "%d meter(s), broker %s: no mistake found\n", len(c.Meters), broker)
+			if online {
+				return checkOnline(cmd.Context(), cmd.OutOrStdout(), c)
+			}
 			return nil
 		}),
 	}
 	flags.register(cmd)
+	cmd.Flags().BoolVar(&online, "online", false, "also open ports, broker and Home Assistant")
 	return cmd
+}
+
+// checkOnline prints what is there and what is not. It fails if anything is not.
+func checkOnline(ctx context.Context, out io.Writer, c config.Config) error {
+	missing := false
+	bridge.CheckOnline(ctx, c, func(o bridge.Online) {
+		if o.Err != nil {
+			missing = true
+			printError(fmt.Errorf("%s: %w", o.What, o.Err))
+			return
+		}
+		fmt.Fprintf(out, "%s: ok\n", o.What)
+	})
+	if missing {
+		return errTold
+	}
+	return nil
 }
 
 func demoCommand() *cobra.Command {

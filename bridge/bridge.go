@@ -116,6 +116,10 @@ func New(c config.Config, o Options) (*Bridge, error) {
 }
 
 func newLink(c config.Config, o Options, secure *tls.Config) *mqttlink.Link {
+	return mqttlink.New(linkOptions(c, o, secure))
+}
+
+func linkOptions(c config.Config, o Options, secure *tls.Config) mqttlink.Options {
 	options := mqttlink.Options{
 		URL: c.MQTT.URL, ClientID: c.MQTT.ClientID, Username: c.MQTT.Username, TLS: secure,
 		Will: mqttlink.Message{Topic: bridgeAvailability(c.MQTT.Base), Payload: []byte(offline), Retain: true},
@@ -127,7 +131,7 @@ func newLink(c config.Config, o Options, secure *tls.Config) *mqttlink.Link {
 	if c.MQTT.URL == "" {
 		options.Find = supervisorsBroker(supervisor.Client{Token: c.Supervisor})
 	}
-	return mqttlink.New(options)
+	return options
 }
 
 // supervisorsBroker finds the broker of the Home Assistant that the app runs in.
