@@ -88,6 +88,7 @@ type meter struct {
 	losses     losses
 	flight     *flight // of the line; nil: before it was made
 	lostFrames lostFrames
+	quality    quality
 	payload    int  // size of the last state, to make room for the next
 	history    int  // and of what the journal keeps of it
 	exchanged  bool // a total of the reading at hand started anew
@@ -114,7 +115,7 @@ type meter struct {
 }
 
 // counts are what the diagnostic topic tells.
-type counts struct{ good, refused, heldBack uint64 }
+type counts struct{ good, refused, heldBack, retries uint64 }
 
 // accept takes a valid reading: the one way by which values reach a topic.
 func (m *meter) accept(r *drivers.Reading) {
@@ -123,6 +124,7 @@ func (m *meter) accept(r *drivers.Reading) {
 	now := r.Received
 	m.counts.good++
 	m.lostFrames.dealt(m.flight)
+	m.quality.heard(now)
 	m.tellNote(r)
 	m.noteAbsence(now)
 	m.pace.saw(now)
@@ -190,6 +192,9 @@ func (m *meter) refuse(e *drivers.FrameError, now time.Time) {
 	m.countRefused(e)
 	m.losses.lost(e, now, m.log)
 	m.lostFrames.note(e, now, m.flight)
+	if isDamage(e) {
+		m.quality.damaged(now, m.pace.interval)
+	}
 }
 
 // setLine notes what the line does.
@@ -346,6 +351,8 @@ type diagnostic struct {
 	Refused   uint64                  `json:"refused"`
 	Causes    map[status.Cause]uint64 `json:"causes,omitempty"` // of what was refused
 	HeldBack  uint64                  `json:"held_back"`
+	Damaged   *float64                `json:"damaged,omitempty"`      // percent of the telegrams of the last hour
+	Retries   uint64                  `json:"retries"`                // exchanges that were begun anew after a failure
 	RoundTrip float64                 `json:"round_trip,omitempty"`   // seconds
 	Clock     int64                   `json:"clock_offset,omitempty"` // seconds that the meter's clock is ahead
 	Last      string                  `json:"last,omitempty"`
@@ -357,7 +364,10 @@ func (m *meter) publishDiagnostic(now time.Time) {
 		Line:    string(cmp.Or(m.line, transport.LineOpening)), // what it is about to be, before it has said so
 		Session: m.session,
 		Good:    m.counts.good, Refused: m.counts.refused, Causes: m.refused, HeldBack: m.counts.heldBack, Clock: int64(m.drift / time.Second),
-		RoundTrip: m.roundTrip.Round(time.Millisecond).Seconds(),
+		RoundTrip: m.roundTrip.Round(time.Millisecond).Seconds(), Retries: m.counts.retries,
+	}
+	if percent, known := m.quality.percent(now); known {
+		d.Damaged = &percent
 	}
 	if m.pace.seen() {
 		d.Last = m.pace.last.UTC().Format(time.RFC3339)

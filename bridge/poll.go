@@ -127,7 +127,7 @@ func (l *line) ask(ctx context.Context, open drivers.Line, a *asked) error {
 	ctx, cancel := context.WithTimeout(ctx, longestAsk)
 	defer cancel()
 	began := time.Now()
-	a.meter.asks()
+	a.meter.asks(a.silent)
 	if err := l.dial(ctx, open, a); err != nil {
 		return err
 	}

@@ -117,9 +117,13 @@ func (m *meter) hears(f *flight) {
 	m.lostFrames.begin(f)
 }
 
-// asks notes that what the line says next answers a question of ours.
-func (m *meter) asks() {
+// asks notes that what the line says next answers a question of ours. again: the
+// last one had no answer of use.
+func (m *meter) asks(again bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if again {
+		m.counts.retries++
+	}
 	m.lostFrames.begin(m.flight)
 }

@@ -12,6 +12,8 @@ const (
 	refusedKey   = "diagnostic_refused"
 	heldBackKey  = "diagnostic_held_back"
 	roundTripKey = "diagnostic_round_trip"
+	damagedKey   = "diagnostic_damaged"
+	retriesKey   = "diagnostic_retries"
 )
 
 // EventTypes are what BASE/METER/event can tell. Home Assistant refuses others.
@@ -43,7 +45,9 @@ func (t Topics) addDiagnostics(all map[string]component, id string, m Meter) {
 	if m.Session {
 		add(sessionKey, "Session", "session", hass.Enum(SessionStates...))
 	}
+	add(damagedKey, "Damaged telegrams", "damaged", hass.Sensor{StateClass: "measurement", Unit: "%"})
 	if m.Asked {
+		add(retriesKey, "Retries", "retries", rare)
 		add(roundTripKey, "Round trip", "round_trip", hass.Sensor{DeviceClass: "duration", StateClass: "measurement", Unit: "s"})
 	}
 	all[refusedKey] = withCauses(all[refusedKey])

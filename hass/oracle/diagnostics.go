@@ -20,12 +20,12 @@ func Diagnostics(deviceID, device string, asked bool) []Row {
 	line, last := row("line", "Line", "open"), row("last", "Last telegram", "/^20/")
 	line.DeviceClass, last.DeviceClass = "enum", "timestamp"
 	rows := []Row{
-		line, last, hidden("good", "Good telegrams"),
+		line, last, hidden("good", "Good telegrams"), hidden("damaged", "Damaged telegrams"),
 		count("refused", "Refused telegrams"), count("held_back", "Totals held back"),
 		row("event", "Event", "/^(unknown|20.*)$/"), // of what happened before Home Assistant listened, nothing is known
 	}
 	if asked {
-		rows = append(rows, hidden("round_trip", "Round trip"))
+		rows = append(rows, hidden("round_trip", "Round trip"), hidden("retries", "Retries"))
 	}
 	return rows
 }
