@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -31,15 +32,26 @@ type Door struct {
 	Guard func(http.Handler) http.Handler
 }
 
-// Server serves what Status says.
+// Server serves health, metrics and the page. Its functions are called by several
+// goroutines.
 type Server struct {
-	Status func() status.Gateway // called by several goroutines
-	Report func(io.Writer) error // the file for a bug report; the same
-	Log    zerolog.Logger
+	Status func() status.Gateway
+	Live   func() Live
+	Frames func(meter string) (refused []Frame, known bool) // the newest first
+	// Command writes a Parameter. Its result may say that it was refused; an error:
+	// there is no such meter.
+	Command func(context.Context, Command) (result json.RawMessage, err error)
+	Scan    func(request json.RawMessage) error
+	Report  func(io.Writer) error
+	Log     zerolog.Logger
+
+	leaving chan struct{} // closed when streams must end
 }
 
 // Run serves all doors until ctx ends. It closes their listeners.
 func (s *Server) Run(ctx context.Context, doors []Door) error {
+	s.leaving = make(chan struct{})
+	defer context.AfterFunc(ctx, func() { close(s.leaving) })()
 	handler := s.handler()
 	var all errgroup.Group
 	for _, door := range doors {
@@ -53,10 +65,16 @@ func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /metrics", s.metrics)
+	mux.HandleFunc("GET /live", s.live)
+	mux.HandleFunc("GET /frames", s.frames)
 	mux.HandleFunc("GET /report", s.report)
-	mux.HandleFunc("GET /{$}", s.page)
-	mux.HandleFunc("GET /style.css", serveStyle)
-	return withHeaders(mux)
+	mux.HandleFunc("POST /command", s.command)
+	mux.HandleFunc("POST /scan", s.scan)
+	for at, f := range pageFiles {
+		mux.HandleFunc("GET "+at, serveFile(f.file, f.kind))
+	}
+	// A page from elsewhere must not write in its visitor's name.
+	return withHeaders(http.NewCrossOriginProtection().Handler(mux))
 }
 
 func (s *Server) serve(ctx context.Context, door Door, handler http.Handler) error {
@@ -94,12 +112,12 @@ func leave(ctx context.Context, server *http.Server) {
 	}
 }
 
-// withHeaders tells browsers to run nothing, frame it only where Home Assistant
+// withHeaders tells browsers to run nothing but the page's own script, frame it only where Home Assistant
 // does, and keep nothing.
 func withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
