@@ -166,6 +166,9 @@ func (b *Bridge) newMeter(c config.Meter) (*meter, error) {
 	if b.late != nil {
 		m.registers = &registers{}
 	}
+	if b.config.HTTP.Listen != "" || b.config.HTTP.Ingress != "" {
+		m.trend = &trend{}
+	}
 	if known := c.Driver.Parameters; known != nil {
 		m.parameters = known(c.Options)
 	}

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type command struct {
 	arg    argument
 	entry  *entryOf // of a write, in the ledger
 	timer  *time.Timer
+	by     string       // whose it is, for the log; "": it came by MQTT
+	told   func(Result) // is told the result too; may be nil
 }
 
 // The verbs of a command's topic.
@@ -181,6 +184,9 @@ func (m *meter) finish(c *command, o outcome) {
 	for range times {
 		m.publishResult(r, c.timer != nil)
 	}
+	if c.told != nil {
+		c.told(r)
+	}
 	if !c.write {
 		return
 	}
@@ -205,7 +211,7 @@ func (m *meter) tellWrite(c *command, o outcome, r Result) {
 	if o.err != nil && errors.Is(o.err, drivers.ErrUnsent) && !m.refusals.mayTell(time.Now()) {
 		return
 	}
-	audit(m.log, "mqtt", c.arg, o, r)
+	audit(m.log, cmp.Or(c.by, "mqtt"), c.arg, o, r)
 	e := writeEvent{Type: eventWriteOK, Parameter: r.Parameter, ID: r.ID, Value: r.Value}
 	if o.err != nil {
 		e.Type, e.Reason = eventWriteFailed, r.Error

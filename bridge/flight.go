@@ -99,6 +99,9 @@ func (r *lostFrames) note(e *drivers.FrameError, now time.Time, f *flight) {
 	r.before = r.last
 }
 
+// kept is how many refused frames are remembered.
+func (r *lostFrames) kept() int { return min(r.count, flightFrames) }
+
 // copies are the refused frames, oldest first, with bytes of their own.
 func (r *lostFrames) copies() []refusal {
 	var all []refusal

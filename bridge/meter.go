@@ -98,6 +98,7 @@ type meter struct {
 	drift      time.Duration // of the meter's clock, ahead of ours
 	clockOff   bool
 	roundTrip  time.Duration // of the last exchange, of a meter that is asked
+	trend      *trend        // for the page; nil: there is none
 	doubtful   bool          // a total of the last reading was held back
 
 	session    string // the state of a session that has states; "": it has none
@@ -226,6 +227,9 @@ func (m *meter) tick(now time.Time) {
 		m.publishState(now)
 	case m.waiting && now.Sub(m.published) >= m.config.Every:
 		m.publishState(now)
+	}
+	if m.trend != nil {
+		m.trend.note(now, &m.picture)
 	}
 	if now.Sub(m.counted) >= countersEvery {
 		m.publishDiagnostic(now)

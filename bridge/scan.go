@@ -180,6 +180,7 @@ func (b *Bridge) newScan(ctx context.Context, d drivers.Driver, l *line, r scanR
 			})
 		},
 	}
+	job.began, job.newest = time.Now(), job.response(scanProgress)
 	job.tables = config.Tables{Driver: d.Name, Port: job.port}
 	job.ctx, job.cancel = context.WithTimeout(ctx, longestScan)
 	job.last.State = r.Resume
@@ -211,8 +212,32 @@ type scanJob struct {
 	told  time.Time
 	count int
 
-	mu   sync.Mutex
-	over bool
+	mu      sync.Mutex
+	over    bool
+	began   time.Time
+	newest  scanResponse // without what was found
+	configs []string     // of the meters found
+}
+
+// say tells of the search, and keeps what the page shows of it.
+func (j *scanJob) say(r scanResponse) {
+	j.mu.Lock()
+	if j.newest = r; r.State == scanFound {
+		j.newest.State, j.newest.Meter, j.newest.Keys, j.newest.Doubt = scanProgress, nil, nil, ""
+		j.configs = append(j.configs, r.Config)
+	}
+	j.newest.Config = ""
+	j.mu.Unlock()
+	j.tell(r)
+}
+
+// left is about how many seconds a search goes on; 0: nobody can say yet.
+func (j *scanJob) left() int {
+	done := j.newest.Done
+	if j.newest.State != scanProgress || done < 0.02 {
+		return 0
+	}
+	return int(time.Since(j.began).Seconds() * (1 - done) / done)
 }
 
 func (j *scanJob) isOver() bool {
@@ -232,7 +257,7 @@ func (j *scanJob) progress(p drivers.Progress) {
 	j.last = p
 	if now := time.Now(); now.Sub(j.told) >= tellEvery {
 		j.told = now
-		j.tell(j.response(scanProgress))
+		j.say(j.response(scanProgress))
 	}
 }
 
@@ -246,7 +271,7 @@ func (j *scanJob) found(f drivers.Found) error {
 	for _, k := range f.Keys {
 		r.Keys[k.Key] = k.Value
 	}
-	j.tell(r)
+	j.say(r)
 	return nil
 }
 
@@ -265,7 +290,7 @@ func (j *scanJob) end(err error) {
 	j.mu.Lock()
 	j.over = true
 	j.mu.Unlock()
-	j.tell(r)
+	j.say(r)
 }
 
 // searches hold the search that waits for a line.

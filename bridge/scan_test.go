@@ -104,7 +104,7 @@ func TestALineIsSearchedByRequestAndItsMetersAreReadMeanwhile(t *testing.T) {
 	broker.Publish(scanRequests, `{"id":9,"cancel":true}`, false)
 	broker.UntilIs(scanResponses, `{"id":9,"ok":true}`)
 	ended := said(broker, "cancelled")
-	if ended["id"] != 7.0 || ended["resume"] == "" || ended["meters"] != 1.0 || states() <= before {
+	if ended["id"] != 7.0 || ended["resume"] == "" || ended["meters"] == 0.0 || states() <= before {
 		t.Errorf("ended with %v", ended)
 	}
 

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 
@@ -33,7 +34,10 @@ func FetchReport(ctx context.Context, dir string, w io.Writer) error {
 // serveWeb answers at every door until ctx ends. One that cannot be opened is told
 // and done without: readings matter more.
 func (b *Bridge) serveWeb(ctx context.Context) {
-	server := web.Server{Status: b.Status, Report: b.Report, Log: b.options.Log}
+	server := web.Server{
+		Status: b.Status, Live: b.Live, Frames: b.Frames, Command: b.Command, Report: b.Report, Log: b.options.Log,
+		Scan: func(request json.RawMessage) error { return b.scan(ctx, request) },
+	}
 	if err := server.Run(ctx, b.doors(ctx)); err != nil {
 		b.options.Log.Error().Err(err).Msg("health, metrics and page are served no more")
 	}

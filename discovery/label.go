@@ -73,6 +73,10 @@ func describe(q drivers.Quantity, medium string) obis.Entry {
 	return e
 }
 
+// Label is what people read of a quantity of a meter of the given medium: "Energy
+// import tariff 1".
+func Label(q drivers.Quantity, medium string) string { return label(q, describe(q, medium)) }
+
 // label is what people read: from the catalogue, else from the quantity's name,
 // else the code. What sets it apart from its like stands behind.
 func label(q drivers.Quantity, e obis.Entry) string {

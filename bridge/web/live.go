@@ -16,6 +16,8 @@ const (
 	liveEvery = time.Second
 	// lifeSign is how often it is told that nothing has.
 	lifeSign = 15 * time.Second
+	// commandTime is how long a command may wait for its line and then take.
+	commandTime = 10 * time.Minute
 	// maxBody is more than any request of the page has.
 	maxBody = 16 << 10
 )
@@ -104,7 +106,8 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
 	var last string
-	for told := time.Time{}; ; {
+	var told time.Time
+	for {
 		now := time.Now()
 		b, err := json.Marshal(s.Live())
 		if err != nil {
@@ -153,6 +156,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, &c) {
 		return
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(commandTime)) // meters take their time
 	result, err := s.Command(r.Context(), c)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotFound)

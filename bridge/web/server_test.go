@@ -158,37 +158,6 @@ func TestMetricsAreNamedAsPrometheusAdvises(t *testing.T) {
 	}
 }
 
-func TestPageShowsEveryMeterAndRunsNothingThatAMeterSays(t *testing.T) {
-	w := get(handlerOf(example()), "/")
-	body := w.Body.String()
-	for _, want := range []string{"House &lt;b&gt; (main)", "gas", "4 (checksum 3, timeout 1)", "none yet", "7 readings wait", `href="style.css"`} {
-		if !strings.Contains(body, want) {
-			t.Errorf("%q is missing from\n%s", want, body)
-		}
-	}
-	if csp := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
-		t.Errorf("content security policy %q", csp)
-	}
-	if css := get(handlerOf(example()), "/style.css"); css.Header().Get("Content-Type") != "text/css; charset=utf-8" || css.Body.Len() == 0 {
-		t.Errorf("the style is %q", css.Header())
-	}
-	if w := get(handlerOf(example()), "/other"); w.Code != http.StatusNotFound {
-		t.Errorf("code %d for a page that there is not", w.Code)
-	}
-}
-
-func TestPageSaysWhatIsWrong(t *testing.T) {
-	g := example()
-	g.Broker = false
-	if body := get(handlerOf(g), "/").Body.String(); !strings.Contains(body, "broker is away") {
-		t.Error(body)
-	}
-	g.Problem = "housekeeping stands still"
-	if body := get(handlerOf(g), "/").Body.String(); !strings.Contains(body, g.Problem) {
-		t.Error(body)
-	}
-}
-
 func TestDoors(t *testing.T) {
 	login := Login("ann", drivers.NewSecret("s3cret:ü"))
 	from := func(address string) func(*http.Request) { return func(r *http.Request) { r.RemoteAddr = address } }

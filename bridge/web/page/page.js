@@ -265,6 +265,7 @@ async function showFrames(meter) {
     if (!response.ok) throw new Error((await response.text()).trim());
     const frames = await response.json();
     list.replaceChildren(...(frames.length ? frames.map(frameOf) : [element("p", "None is remembered.")]));
+    list.querySelector("tr.bad")?.scrollIntoView({ block: "center" });
   } catch (error) {
     list.replaceChildren(element("p", error.message, "bad"));
   }
