@@ -366,7 +366,7 @@ func TestHomeAssistantMissesNoHour(t *testing.T) {
 	began := time.Now()
 	meter.show(func(at time.Time) int64 { return fresh + int64(at.Sub(began)/time.Second) })
 	c.compiled(time.Now())
-	o.Until(t, func() error {
+	steady := func() error {
 		rows, err := c.rows("5minute", row.start())
 		if err != nil {
 			return err
@@ -380,7 +380,8 @@ func TestHomeAssistantMissesNoHour(t *testing.T) {
 			return fmt.Errorf("the sum fell from %d to %d Wh", used, last)
 		}
 		return nil
-	})
+	}
+	o.Until(t, steady)
 	after, err := c.rows("hour", nights[0].AddDate(-1, 0, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -391,6 +392,7 @@ func TestHomeAssistantMissesNoHour(t *testing.T) {
 	if err := until(10*time.Minute, c.waiting); err != nil {
 		t.Error(err)
 	}
+	o.Until(t, steady)
 	c.gateway.Stop(t)
 	if text, err := os.ReadFile(filepath.Join(o.ha.dir, "token")); err != nil || strings.Contains(c.gateway.Stderr(), strings.TrimSpace(string(text))) {
 		t.Errorf("the token shows in the log (%v)", err)

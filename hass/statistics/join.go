@@ -68,7 +68,7 @@ const spare = 3
 // behind its five-minute rows from the hole's end on, log what the meter said.
 // All are in order. A fault is one of a number that cannot be held.
 func Close(hole Hole, r Register, own, behind []Row, log []Hour) (Plan, error) {
-	w := &walk{Register: r, hole: hole, own: own}
+	w := &walk{Register: r, hole: hole, own: own, log: log}
 	w.late = between(hole, log)
 	w.right = firstBehind(hole, own, behind)
 	if len(w.late) == 0 {
@@ -88,8 +88,9 @@ type walk struct {
 	Register
 	hole  Hole
 	own   []Row
-	late  []Hour
-	right *Row // the first of Home Assistant's own behind the hole; nil: none yet
+	log   []Hour
+	late  []Hour // of the log, those that are written
+	right *Row   // the first of Home Assistant's own behind the hole; nil: none yet
 	plan  Plan
 
 	state, sum drivers.Decimal
@@ -251,11 +252,51 @@ func (w *walk) fromRight(all []Entry) error {
 
 // atRight is what the sum must be at the row behind the hole.
 func (w *walk) atRight() (drivers.Decimal, error) {
-	used, err := Step(w.state, w.value(w.right.State), w.Falls)
+	used, err := w.usedUntilRight()
 	if err != nil {
 		return used, err
 	}
 	return w.sum.Add(used)
+}
+
+// usedUntilRight is what was consumed between the last hour that is written and the
+// row behind the hole. If the meter was exchanged in between, the log knows what
+// both counted.
+func (w *walk) usedUntilRight() (drivers.Decimal, error) {
+	right := w.value(w.right.State)
+	if w.Falls || right.Cmp(w.state) >= 0 {
+		return right.Sub(w.state)
+	}
+	used, err := right.Sub(w.state)
+	if err != nil {
+		return used, err
+	}
+	anew, err := w.anewUntilRight()
+	if err != nil {
+		return used, err
+	}
+	if used, err = used.Add(anew); err != nil || used.Sign() >= 0 && anew.Sign() > 0 {
+		return used, err
+	}
+	return Step(w.state, right, w.Falls)
+}
+
+// anewUntilRight is how far the register fell on the way to the row behind the hole
+// because it started anew, by the log.
+func (w *walk) anewUntilRight() (sum drivers.Decimal, err error) {
+	before := w.late[len(w.late)-1]
+	for _, h := range w.log {
+		if !h.Start.After(before.Start) || h.Start.After(w.right.Start) {
+			continue
+		}
+		between := Hour{Extra: sum}
+		between.anew(before.Last, h.First, w.Falls)
+		if sum, err = between.Extra.Add(h.Extra); err != nil {
+			return sum, err
+		}
+		before = h
+	}
+	return sum, nil
 }
 
 // seam compares the row behind the hole with what it must be.

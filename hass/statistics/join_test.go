@@ -88,6 +88,18 @@ func TestAnExchangeInTheHoleIsNoConsumption(t *testing.T) {
 	}
 }
 
+// A meter that is exchanged just behind the hole, in the first row that Home
+// Assistant makes of it again, or before.
+func TestAnExchangeBehindTheHoleIsNoConsumption(t *testing.T) {
+	for seed := range uint64(300) {
+		rnd := rand.New(rand.NewPCG(seed, 4))
+		r := grow(rnd, 12, 381+rnd.IntN(4))
+		h := live(r, func(m int) bool { return m > 130 && m < 380 })
+		closeUp(t, h, Hole{at(0, 130), at(0, 380)}, logOf(r, 130, 719))
+		compareHours(t, seed, h, r)
+	}
+}
+
 func closeUp(t *testing.T, h *home, hole Hole, log []Hour) {
 	t.Helper()
 	r := Register{Digits: 3}
