@@ -77,7 +77,7 @@ func side(s *int) int8 {
 	if s == nil {
 		return -1
 	}
-	return int8(*s) //nolint:gosec // small
+	return int8(*s)
 }
 
 func TestCorpusLines(t *testing.T) {
@@ -242,7 +242,7 @@ func TestCorpusRequests(t *testing.T) {
 	}
 	corpus(t, "encode.json", &file)
 	for _, c := range file.Requests {
-		r := request{object: Meter, service: Service(code(t, c.Request.ESV)), tid: uint16(c.Request.TID)} //nolint:gosec // it wraps
+		r := request{object: Meter, service: Service(code(t, c.Request.ESV)), tid: uint16(c.Request.TID)}
 		for _, p := range c.Request.Properties {
 			r.properties = append(r.properties, Property{code(t, p.EPC), unhex(t, p.EDT)})
 		}

@@ -27,7 +27,7 @@ var routeBFaults = []Fault{
 // ExampleRouteBID and ExampleRouteBPassword open simulated meters with Route B.
 const (
 	ExampleRouteBID       = "0123456789ABCDEF0123456789ABCDEF"
-	ExampleRouteBPassword = "0123456789AB" //nolint:gosec // of a meter that is not there
+	ExampleRouteBPassword = "0123456789AB"
 )
 
 var routeBModels = []Model{
@@ -131,10 +131,10 @@ func (m *routeBMeter) counts(t time.Time) (in, out uint32) {
 		return 0xFFFFFFFE, 0xFFFFFFFE
 	}
 	_, a, b := routeBFlow(t)
-	return uint32(a / 100 % 1_000_000), uint32(b / 100 % 1_000_000) //nolint:gosec // below 1,000,000
+	return uint32(a / 100 % 1_000_000), uint32(b / 100 % 1_000_000)
 }
 
-func be16(n int) []byte    { return binary.BigEndian.AppendUint16(nil, uint16(n)) } //nolint:gosec // of this program's own
+func be16(n int) []byte    { return binary.BigEndian.AppendUint16(nil, uint16(n)) }
 func be32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 
 func stamp(t time.Time) []byte {
@@ -214,7 +214,7 @@ func (m *routeBMeter) property(epc byte) []byte {
 	case 0xE3:
 		return be32(out)
 	case 0xE7:
-		return be32(uint32(int32(watts))) //nolint:gosec // its bits
+		return be32(uint32(int32(watts)))
 	case 0xE8:
 		return append(be16(int(watts*6/1000)), be16(int(watts*4/1000))...)
 	}
@@ -273,7 +273,7 @@ func selected(s routeb.Selection) []byte {
 	if s.Newest.IsZero() {
 		return []byte{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1}
 	}
-	return append(stamp(s.Newest.In(routeBZone)), byte(s.Rows)) //nolint:gosec // at most 12
+	return append(stamp(s.Newest.In(routeBZone)), byte(s.Rows))
 }
 
 // write sets a property; false: refused.
@@ -303,7 +303,8 @@ func (m *routeBMeter) choose(epc byte, b []byte) bool {
 	if err != nil || s.Newest.IsZero() {
 		return false
 	}
-	if again, err := s.Encode(epc); err != nil || string(again) != string(b) {
+	again, err := s.Encode(epc)
+	if err != nil || string(again) != string(b) {
 		return false
 	}
 	if epc == 0xED {
@@ -513,7 +514,7 @@ func chunks(ctx context.Context, line io.Reader) <-chan []byte {
 				}
 			}
 			if err != nil {
-				return
+				return // the closed channel tells
 			}
 		}
 	}()

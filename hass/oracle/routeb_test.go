@@ -28,9 +28,9 @@ retry_wait = "1s"
 // routeBRows are the entities of such a meter at noon, as people should see them.
 func routeBRows(session string) []Row {
 	id := func(key string) string { return "meter2mqtt_house_" + key }
-	total := func(key, name, state string) Row {
+	total := func(key, name string) Row {
 		return Row{
-			UniqueID: id(key), Device: "House", Name: name, State: state,
+			UniqueID: id(key), Device: "House", Name: name, State: "/^[0-9]+\\.[0-9]$/",
 			DeviceClass: "energy", StateClass: "total_increasing", Unit: "kWh",
 		}
 	}
@@ -41,8 +41,8 @@ func routeBRows(session string) []Row {
 		}
 	}
 	rows := []Row{
-		total("1_0_1_8_0", "Energy import", "/^[0-9]+\\.[0-9]$/"),
-		total("1_0_2_8_0", "Energy export", "/^[0-9]+\\.[0-9]$/"),
+		total("1_0_1_8_0", "Energy import"),
+		total("1_0_2_8_0", "Energy export"),
 		level("1_0_16_7_0", "Power net", "-820", "power", "W"),
 		level("1_0_1_7_0", "Power import", "0", "power", "W"),
 		level("1_0_2_7_0", "Power export", "820", "power", "W"),
@@ -55,8 +55,8 @@ func routeBRows(session string) []Row {
 	}
 	for _, channel := range []string{"1", "2"} {
 		rows = append(rows,
-			total("1_"+channel+"_1_8_0", "Energy import channel "+channel, "/^[0-9]+\\.[0-9]$/"),
-			total("1_"+channel+"_2_8_0", "Energy export channel "+channel, "/^[0-9]+\\.[0-9]$/"))
+			total("1_"+channel+"_1_8_0", "Energy import channel "+channel),
+			total("1_"+channel+"_2_8_0", "Energy export channel "+channel))
 	}
 	for _, key := range []string{
 		"0_0_1_0_0", "0_0_96_12_5", "0_0_96_1_0", "0_0_96_1_1", "0_0_96_1_2", "0_0_96_1_3", "0_0_96_1_4", "1_0_0_4_4",
