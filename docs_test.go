@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,7 +82,7 @@ func TestTheProtocolOfThePageWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	listed := strings.Replace(string(list), "import (", "import (\n\t\"github.com/meter2mqtt/meter2mqtt/drivers/drip\"", 1)
-	lay("drivers/all/all.go", strings.Replace(listed, "Drivers = []drivers.Driver{", "Drivers = []drivers.Driver{\n\tdrip.Driver,", 1))
+	lay("drivers/all/all.go", strings.Replace(listed, "protocols = []drivers.Driver{", "protocols = []drivers.Driver{\n\tdrip.Driver,", 1))
 
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
@@ -117,10 +118,17 @@ func everyPage(t *testing.T) []string {
 func TestConfigurationsOfPagesHaveNoMistake(t *testing.T) {
 	shown := 0
 	for _, page := range everyPage(t) {
-		for _, b := range blocksOf(t, page) {
+		blocks := blocksOf(t, page)
+		files := map[string]string{} // what else the page shows, by its name
+		for _, b := range blocks {
+			if name, ok := strings.CutPrefix(b.kind, "toml "); ok {
+				files[name] += b.text
+			}
+		}
+		for _, b := range blocks {
 			if b.kind == "toml" {
 				shown++
-				if err := loads(t, b.text); err != nil {
+				if err := loads(t, b.text, files); err != nil {
 					t.Errorf("%s:%d: %v", b.page, b.line, err)
 				}
 			}
@@ -131,11 +139,14 @@ func TestConfigurationsOfPagesHaveNoMistake(t *testing.T) {
 	}
 }
 
-var secretFile = regexp.MustCompile(`(?m)^#?\w+_file = "([^"]+)"`)
+var secretFile = regexp.MustCompile(`(?m)^#?(\w+)_file = "(?:/[^"]*/)?([^"/]+)"`)
 
-// loads says what is wrong with a piece of configuration. Keys without a table are
-// a meter's, of any driver that has them.
-func loads(t *testing.T, text string) error {
+// secretFolder is where a page keeps its secrets; the test has them elsewhere.
+var secretFolder = regexp.MustCompile(`(?m)^(#?\w+_file = ")/[^"]*/`)
+
+// loads says what is wrong with a piece of configuration, beside which files lie.
+// Keys without a table are a meter's, of any driver that has them.
+func loads(t *testing.T, text string, files map[string]string) error {
 	t.Helper()
 	const least = "[[meter]]\nname = \"shown\"\nport = \"/dev/null\"\ndriver = %q\n"
 	var pieces []string
@@ -152,11 +163,16 @@ func loads(t *testing.T, text string) error {
 	var err error
 	for _, piece := range pieces {
 		dir := t.TempDir()
+		beside := maps.Clone(files)
 		for _, m := range secretFile.FindAllStringSubmatch(piece, -1) {
-			if err := os.WriteFile(filepath.Join(dir, m[1]), []byte("00112233445566778899AABBCCDDEEFF"), 0o600); err != nil {
+			beside[m[2]] = map[bool]string{true: "0123456789AB", false: "00112233445566778899AABBCCDDEEFF"}[m[1] == "password"]
+		}
+		for name, content := range beside {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
+		piece = secretFolder.ReplaceAllString(piece, "$1")
 		file := filepath.Join(dir, "config.toml")
 		if err := os.WriteFile(file, []byte(piece), 0o600); err != nil {
 			t.Fatal(err)
