@@ -64,9 +64,10 @@ func probePorts(ctx context.Context, out, notes io.Writer, names []string) error
 		}
 		fmt.Fprintf(notes, "listening to %s, for a minute at most\n", p)
 		f, err := probe(ctx, p)
+		if ctx.Err() != nil {
+			break // Ctrl-C
+		}
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case err != nil:
 			printError(fmt.Errorf("%s: %w", p, err))
 		case f.Telegrams == 0:
@@ -78,7 +79,7 @@ func probePorts(ctx context.Context, out, notes io.Writer, names []string) error
 			}
 		}
 	}
-	if !found {
+	if !found && ctx.Err() == nil {
 		return errTold
 	}
 	return nil

@@ -108,9 +108,9 @@ type speaking struct {
 	period time.Duration
 	fixed  bool // its mode cannot be set
 
-	began, next, deadline time.Time
-	read                  drivers.Mode
-	left                  []byte
+	next, deadline time.Time
+	read           drivers.Mode
+	left           []byte
 }
 
 func (l *speaking) Read(p []byte) (int, error) {
@@ -146,6 +146,7 @@ func (l *speaking) Discard() error {
 	}
 	return nil
 }
+
 func (l *speaking) Write([]byte) (int, error) {
 	return 0, errors.New("a meter that is listened to was sent something")
 }
