@@ -13,7 +13,7 @@
 #   make package      archives, .deb and .rpm in dist
 #   make footprint    start-up, memory and CPU of the whole program
 #   make package-check  the compose file and the app, against their rules
-#   make package-proof  the binaries for other processors, under qemu
+#   make package-proof  the binaries under qemu, the .deb in a fresh Debian, two builds alike
 #   make image        the container image, built by a user without rights
 #   make format       mend what format-check complains about
 
@@ -141,8 +141,11 @@ $(RELEASER):
 $(SBOM): packaging/sbom/go.mod
 	cd packaging/sbom && $(GO) build -o $(CURDIR)/$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
+.PHONY: tools-package
+tools-package: $(RELEASER) $(SBOM)
+
 .PHONY: package
-package: $(RELEASER) $(SBOM)
+package: tools-package
 	PATH=$(CURDIR)/$(dir $(SBOM)):$$PATH $(RELEASER) release --snapshot --clean
 
 # What the packages are made of, held against the rules of those who take them: the
@@ -153,10 +156,14 @@ package-check:
 	python3 ../shared/ha/addon_check.py . addon
 	apparmor_parser --skip-kernel-load --skip-cache --skip-read-cache addon/apparmor.txt
 
-# The binaries for other processors decode the corpus.
+# The binaries for other processors decode the corpus, the .deb goes into a fresh
+# Debian and out of it, and two builds give the same bytes. Needs root and half an
+# hour.
 .PHONY: package-proof
-package-proof: cross
+package-proof: cross package
 	.ci/package-proof
+	.ci/debian-proof
+	.ci/reproducible
 
 .PHONY: image
 image:
