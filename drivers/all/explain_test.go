@@ -2,6 +2,7 @@ package all
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"math/rand/v2"
 	"os"
@@ -219,4 +220,23 @@ func configOf(t *testing.T, d drivers.Driver, file string) drivers.Config {
 		c.Key = drivers.NewSecret(key)
 	}
 	return c
+}
+
+func TestLinesAndFramesOfRouteBAreExplained(t *testing.T) {
+	d, ok := ByName("routeb")
+	if !ok {
+		t.Fatal("there is no driver routeb")
+	}
+	frame := unhex("1081000102880105FF017203D30400000001E10101E704000001F4")
+	line := []byte("ERXUDP FE80:0000:0000:0000:021D:1290:1234:5678 FE80:0000:0000:0000:021D:1290:1234:5679 0E1A 0E1A 001D129012345678 1 001B " + strings.ToUpper(hex.EncodeToString(frame)) + "\r\n")
+	damage := rand.New(rand.NewPCG(2, 2))
+	for _, said := range [][]byte{frame, append(bytes.Clone(frame), frame...), append([]byte("OK\r\n"), line...)} {
+		spans, lost := holdAgainst(t, d, d.NewConfig(), said)
+		if lost != 0 || !slices.ContainsFunc(spans, func(s drivers.Span) bool { return strings.Contains(s.Value, "power_import 500 W") }) {
+			t.Errorf("%q is explained as %+v", said, spans)
+		}
+		for range 200 {
+			holdAgainst(t, d, d.NewConfig(), damagedCopy(damage, said))
+		}
+	}
 }

@@ -26,6 +26,7 @@ var Driver = drivers.Driver{
 		}
 		return NewDecoder(own), nil
 	},
+	Explain:    explain,
 	Dial:       dial,
 	Parameters: parametersOf,
 }
