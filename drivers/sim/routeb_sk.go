@@ -218,7 +218,7 @@ func (s *skStick) command(w []string) {
 		s.tell("OK")
 	case "SKINFO":
 		last := map[bool]string{true: "0", false: "FFFE"}[s.dual]
-		s.tell("EINFO %s %016X %s %s %s\r\nOK", s.me, routeBModuleMAC, s.registers["S2"], s.registers["S3"], last)
+		s.tell("EINFO %s %016X %s %s %s\r\nOK", s.me, uint64(routeBModuleMAC), s.registers["S2"], s.registers["S3"], last)
 	case "SKSREG":
 		s.register(args)
 	case "SKSETRBID", "SKSETPWD":
@@ -282,7 +282,7 @@ func (s *skStick) scan(args []string) {
 	s.after(200*time.Millisecond, func() {
 		if found {
 			s.event(0x20, -1)
-			s.tell("EPANDESC\r\n  Channel:21\r\n  Channel Page:09\r\n  Pan ID:%04X\r\n  Addr:%016X\r\n  LQI:A5", routeBPAN, routeBMeterMAC)
+			s.tell("EPANDESC\r\n  Channel:21\r\n  Channel Page:09\r\n  Pan ID:%04X\r\n  Addr:%016X\r\n  LQI:A5", routeBPAN, uint64(routeBMeterMAC))
 			if s.dual {
 				s.tell("  Side:0")
 			}
