@@ -1,19 +1,11 @@
 package bridge_test
 
 import (
-	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/rs/zerolog"
-
-	"github.com/meter2mqtt/meter2mqtt/bridge"
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
-	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 )
 
@@ -26,39 +18,11 @@ const (
 // where that is.
 func running(t *testing.T, broker *brokertest.Broker) (port string) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var all sync.WaitGroup
-	t.Cleanup(func() { cancel(); all.Wait() })
-	meter, err := sim.New("mbus", sim.Options{Model: "heat"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := sim.Listen(ctx, "tcp://127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	all.Go(func() { _ = l.Serve(ctx, meter.Serve); _ = l.Close() })
-	file := filepath.Join(t.TempDir(), "config.toml")
-	text := "[mqtt]\nurl = \"" + broker.URL() + "\"\n[state]\ndir = \"" + t.TempDir() + "\"\n" +
-		"[[meter]]\nname = \"heat\"\ndriver = \"mbus\"\nport = \"" + l.Addr() + "\"\naddress = \"1\"\nevery = \"1s\"\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := config.Load(file, nil, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := bridge.New(c, bridge.Options{Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all.Go(func() {
-		if err := b.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	port = simulatedMeter(t, "mbus", sim.Options{Model: "heat"})
+	runText(t, "[mqtt]\nurl = \""+broker.URL()+"\"\n[state]\ndir = \""+t.TempDir()+"\"\n"+
+		"[[meter]]\nname = \"heat\"\ndriver = \"mbus\"\nport = \""+port+"\"\naddress = \"1\"\nevery = \"1s\"\n")
 	broker.UntilIs("meter2mqtt/heat/availability", "online")
-	return l.Addr()
+	return port
 }
 
 // said waits for a response of a state.
