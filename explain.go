@@ -74,7 +74,15 @@ func explainFile(name string, d drivers.Driver, c drivers.Config, z drivers.Zone
 		defer f.Close()
 		in = f
 	}
-	b, err := capture.Bytes(in)
+	decoder, err := d.NewDecoder(c, z)
+	if err != nil {
+		return nil, err
+	}
+	bytesOf := capture.Bytes
+	if _, overhears := decoder.(drivers.Overhearer); overhears {
+		bytesOf = capture.Conversation // what was sent says what the answers mean
+	}
+	b, err := bytesOf(in)
 	if err != nil {
 		return nil, err
 	}

@@ -119,7 +119,7 @@ func (d *autoDecoder) look() {
 	if m.Telegrams == 0 {
 		if known && !d.told {
 			d.told = true
-			d.fault = drivers.FrameError{Field: m.Driver.Name + " frame", Length: len(d.buf), Err: drivers.ErrChecksum, Hint: m.Nearly()}
+			d.fault = m.damaged(len(d.buf))
 		}
 		return
 	}
@@ -142,6 +142,11 @@ func (d *autoDecoder) look() {
 // Nearly says what to look at where frames are there and none is whole.
 func (m Match) Nearly() string {
 	return "looks like " + m.Driver.Name + ", and no frame is whole: speed or parity of the line is nearly right, or the cable is bad"
+}
+
+// damaged is the loss of n bytes in which no frame is whole.
+func (m Match) damaged(n int) drivers.FrameError {
+	return drivers.FrameError{Field: m.Driver.Name + " frame", Length: n, Err: drivers.ErrChecksum, Hint: m.Nearly()}
 }
 
 // Lines are the lines of the [[meter]] table that say what was found.
@@ -192,13 +197,17 @@ func explainAuto(c drivers.Config, z drivers.Zones, b []byte) ([]drivers.Span, e
 	if !ok {
 		return nil, fmt.Errorf("auto: configuration is a %T", c)
 	}
-	m, _ := Sniff(b)
+	m, known := Sniff(b)
+	if m.Telegrams == 0 || m.Driver.Explain == nil {
+		e, whole := drivers.Explain(b)
+		if m.Telegrams == 0 && known {
+			lost := m.damaged(len(b))
+			whole.Blame(0, &lost)
+		}
+		return e.Spans(), nil
+	}
 	if m.Parity {
 		b, _ = strip(b)
-	}
-	if m.Telegrams == 0 || m.Driver.Explain == nil {
-		e, _ := drivers.Explain(b)
-		return e.Spans(), nil
 	}
 	return m.Driver.Explain(own.of(m.Driver), z, b)
 }

@@ -18,7 +18,14 @@ func FuzzExplain(f *testing.F) {
 		b, _ := wire.AppendHex(nil, text)
 		f.Add(uint8(1+i), b)
 	}
+	f.Add(uint8(4), []byte("\x02!"))
 	f.Add(uint8(4), []byte("/LGZ5ZMD120\r\n\x02F.F(00)\r\n1.8.0(000123.4*kWh)\r\n!\r\n\x03\x12"))
+	for _, text := range []string{
+		"01BF025E300345060109464C5F623030343003ABCD", "01BE0D10F9FFFFFF00000000000000000300000146000034", "2F3F210D0A2F414354374D494E49434F523230300D0A063037360D0A50415353E0AE06014230032131",
+	} {
+		b, _ := wire.AppendHex(nil, text)
+		f.Add(uint8(6), b)
+	}
 	var tested []drivers.Driver
 	for _, d := range Drivers {
 		if d.Explain != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,10 +16,12 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/capture"
+	"github.com/meter2mqtt/meter2mqtt/drivers/corus"
 	"github.com/meter2mqtt/meter2mqtt/drivers/hdlc"
 	"github.com/meter2mqtt/meter2mqtt/drivers/iec62056"
 	"github.com/meter2mqtt/meter2mqtt/drivers/mbus"
 	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
+	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
 )
 
 // corpora are where captured telegrams of each driver lie, beside the repository.
@@ -37,6 +40,7 @@ var corpora = []struct {
 	{iec62056.Driver, "iec62056-21/readouts/*.raw"},
 	{iec62056.Driver, "iec62056-21/profiles/*.raw"},
 	{iec62056.LIS200, "iec62056-21/readouts/*.raw"},
+	{corus.Driver, "corus/session-*.json"},
 }
 
 func TestEveryByteOfEveryTelegramIsExplainedOnce(t *testing.T) {
@@ -60,12 +64,7 @@ func TestEveryByteOfEveryTelegramIsExplainedOnce(t *testing.T) {
 // explains holds the explanation of a file against what its decoder makes of it.
 func explains(t *testing.T, d drivers.Driver, file string) {
 	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	b, err := capture.Bytes(f)
+	b, err := bytesOf(t, file)
 	if err != nil {
 		t.Skip(err) // no telegrams
 	}
@@ -78,6 +77,30 @@ func explains(t *testing.T, d drivers.Driver, file string) {
 	for range damaged {
 		holdAgainst(t, d, config, damagedCopy(damage, b))
 	}
+}
+
+// bytesOf are the telegrams of a file: of a conversation, both directions.
+func bytesOf(t *testing.T, file string) (b []byte, err error) {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if filepath.Ext(file) != ".json" {
+		return capture.Bytes(f)
+	}
+	var told struct{ Exchange []struct{ Hex string } }
+	if err := json.NewDecoder(f).Decode(&told); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range told.Exchange {
+		var ok bool
+		if b, ok = wire.AppendHex(b, e.Hex); !ok {
+			t.Fatalf("%s: no hexadecimal digits: %.20s", file, e.Hex)
+		}
+	}
+	return b, nil
 }
 
 // damaged is how many damaged copies of each telegram are explained too.
@@ -192,6 +215,10 @@ func decodeAll(t *testing.T, d drivers.Decoder, b []byte) (values, refused []str
 func configOf(t *testing.T, d drivers.Driver, file string) drivers.Config {
 	t.Helper()
 	c := d.NewConfig()
+	if own, ok := c.(*corus.Config); ok {
+		own.Layouts = corusLayouts(t, file)
+		return c
+	}
 	b, err := os.ReadFile(strings.TrimSuffix(file, filepath.Ext(file)) + ".expected.json")
 	if err != nil {
 		return c
@@ -240,3 +267,46 @@ func TestLinesAndFramesOfRouteBAreExplained(t *testing.T) {
 		}
 	}
 }
+
+// corusLayouts is a file of what a conversation with a Corus says of records and
+// parameters.
+func corusLayouts(t *testing.T, file string) drivers.File {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told struct {
+		Expected struct {
+			Database string
+			Layout   []struct {
+				Name, Type string
+				Pulse      bool `json:"affected_by_pulse_input"`
+			}
+			Requested []struct {
+				ID   int
+				Type string
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &told); err != nil {
+		t.Fatal(err)
+	}
+	text := "[[map]]\n"
+	for _, p := range told.Expected.Requested {
+		text += fmt.Sprintf("[[map.parameter]]\nid = %d\nname = \"p%[1]d\"\ntype = %q\n", p.ID, corusType(p.Type))
+	}
+	if told.Expected.Database != "" {
+		text += fmt.Sprintf("[[layout]]\ndatabases = [%q]\n", told.Expected.Database)
+	}
+	for _, f := range told.Expected.Layout {
+		text += fmt.Sprintf("[[layout.field]]\nname = %q\ntype = %q\npulse = %t\n", f.Name, corusType(f.Type), f.Pulse)
+	}
+	path := filepath.Join(t.TempDir(), "layouts.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return drivers.File(path)
+}
+
+func corusType(theirs string) string { return strings.TrimPrefix(strings.ToLower(theirs), "corus") }

@@ -174,6 +174,19 @@ func Bytes(in io.Reader) ([]byte, error) {
 	return all, err
 }
 
+// Conversation are all bytes of an input, of a recording also what was sent, each in
+// its place.
+func Conversation(in io.Reader) ([]byte, error) {
+	var all conversation
+	err := Decode(in, &all, Sink{})
+	return all.collector, err
+}
+
+// conversation is a collector that is told what was sent.
+type conversation struct{ collector }
+
+func (c *conversation) Sent(p []byte) { c.Feed(p) }
+
 // collector is a decoder that finds nothing and keeps what it is fed.
 type collector []byte
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
-	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
 )
 
 // Hints of the decoder.
@@ -44,6 +43,7 @@ type Decoder struct {
 	lost drivers.FrameError
 
 	question question
+	spoiled  bool // a damaged answer came
 	asked    []*parameter
 	database Database
 	transfer transfer
@@ -101,25 +101,26 @@ func (d *Decoder) overhear(b []byte) int {
 		}
 		return at
 	}
-	if len(b) < 3 {
-		return 0
-	}
-	command, length := b[1], int(b[2])+overhead+1
+	length := commandSize(b)
 	switch {
-	case command != cmdRead && command != cmdWrite && command != cmdDatabase:
+	case len(b) < 3:
+		return 0
+	case length == 0:
 		return 1
 	case len(b) < length:
 		return 0
-	case b[length-3] != etx || binary.LittleEndian.Uint16(b[length-2:]) != wire.Buypass(b[:length-2]):
+	case !isSound(b[:length]):
 		return 1
 	}
-	d.ask(command, b[3:length-3])
+	d.ask(b[:length])
 	return length
 }
 
-// ask notes a question.
-func (d *Decoder) ask(command byte, body []byte) {
-	switch command {
+// ask notes the question that a command is.
+func (d *Decoder) ask(command []byte) {
+	d.spoiled = false
+	body := command[3 : len(command)-3]
+	switch command[1] {
 	case cmdRead:
 		d.question = askedUnknown
 		if d.askParameters(body) {
@@ -127,9 +128,9 @@ func (d *Decoder) ask(command byte, body []byte) {
 		}
 	case cmdWrite:
 		d.question = askedWrite
-	case cmdDatabase:
+	default:
 		d.question = askedNothing
-		if len(body) == 13 {
+		if command[1] == cmdDatabase && len(body) == 13 {
 			d.question, d.database = askedDatabase, Database(body[0]&0x0F)
 			d.transfer.begin(uncounted)
 			if body[0]&countBit != 0 {
@@ -169,29 +170,37 @@ func (d *Decoder) Next(r *drivers.Reading) error {
 		if d.pos == len(d.in) {
 			return d.dry()
 		}
-		b := d.in[d.pos:]
-		v, n := look(b)
-		switch v {
-		case needMore:
-			if !d.gap {
-				return drivers.ErrMore
-			}
-			return d.lose("answer", drivers.ErrShort, 1, "")
-		case isNothing:
-			if err := d.skip(b[:n]); err != nil {
-				return err
-			}
-		case isDamaged:
-			d.lost = damaged(b[:n])
-			d.pos++
-			return &d.lost
-		case isAnswer:
-			d.pos += n
-			if done, err := d.answer(b[2:n-3], r); done || err != nil {
-				return err
-			}
+		if done, err := d.step(r); done || err != nil {
+			return err
 		}
 	}
+}
+
+// step takes what comes next; done says that r is a reading.
+func (d *Decoder) step(r *drivers.Reading) (done bool, err error) {
+	b := d.in[d.pos:]
+	v, n := lookBoth(b, d.gap)
+	switch v {
+	case isNothing:
+		return false, d.skip(b[:n])
+	case isDamaged:
+		d.lost = damaged(b[:n])
+		d.pos++
+		d.spoiled = true
+		return false, &d.lost
+	case isCommand:
+		d.pos += n
+		d.ask(b[:n])
+		return false, nil
+	case isAnswer:
+		d.pos += n
+		d.spoiled = false
+		return d.answer(b[2:n-3], r)
+	}
+	if !d.gap {
+		return false, drivers.ErrMore
+	}
+	return false, d.lose("answer", drivers.ErrShort, 1, "")
 }
 
 // dry is what to say when all is done with: after a gap, also that a transfer broke
@@ -209,9 +218,10 @@ func (d *Decoder) dry() error {
 	return drivers.ErrIdle
 }
 
-// skip passes over what is no answer. If something was asked, a NAK is the answer.
+// skip passes over what is no answer. If something was asked, a NAK is the answer,
+// unless a damaged answer was before: then it asks for a repeat, or is a piece of it.
 func (d *Decoder) skip(noise []byte) error {
-	if d.question == askedNothing || d.transfer.active {
+	if d.question == askedNothing || d.transfer.active || d.spoiled {
 		d.pos += len(noise)
 		return nil
 	}

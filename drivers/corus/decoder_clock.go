@@ -46,6 +46,9 @@ func unpack(b uint32) (int64, bool) {
 	return ((daysSince1970(year, month, day)*24+hour)*60+minute)*60 + second, true
 }
 
+// timeOf is a wall clock as unpack gives it.
+func timeOf(wall int64) time.Time { return time.Unix(wall, 0).UTC() }
+
 func daysIn(month, year int64) int64 {
 	switch month {
 	case 4, 6, 9, 11:
@@ -80,14 +83,14 @@ func (c *clock) stamp(b uint32) (drivers.Stamp, bool) {
 		return drivers.Stamp{}, false
 	}
 	if c.zone == nil {
-		return drivers.Stamp{Wall: time.Unix(wall, 0).UTC()}, true
+		return drivers.Stamp{Wall: timeOf(wall)}, true
 	}
 	if q := wall / quarter; !c.known || q != c.quarter {
 		c.known, c.quarter = true, q
 		c.offset, c.sure = offsetOf(c.zone, q*quarter)
 	}
 	if !c.sure {
-		return drivers.Stamp{Wall: time.Unix(wall, 0).UTC()}, true
+		return drivers.Stamp{Wall: timeOf(wall)}, true
 	}
 	return drivers.Stamp{Wall: time.Unix(wall-c.offset, 0).In(c.zone), Zoned: true}, true
 }

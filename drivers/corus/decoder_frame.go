@@ -19,6 +19,7 @@ const (
 	isAnswer          // whose check holds
 	isNothing         // noise, or what is no answer
 	isDamaged         // as long as it says, and the check does not hold
+	isCommand         // that somebody sent, whose check holds
 )
 
 // look says what b begins with, and how many bytes that takes.
@@ -43,6 +44,41 @@ func look(b []byte) (v verdict, length int) {
 		return isDamaged, length
 	}
 	return isAnswer, length
+}
+
+// lookBoth is look for streams that may have both directions, or the echo of what was
+// sent: commands stand in them too. closed: nothing follows b.
+func lookBoth(b []byte, closed bool) (v verdict, length int) {
+	v, length = look(b)
+	size := commandSize(b)
+	switch {
+	case size == 0 || v == isAnswer && length < size:
+		return v, length
+	case len(b) < size && !closed:
+		return needMore, size
+	case len(b) >= size && isSound(b[:size]):
+		return isCommand, size
+	}
+	return v, length
+}
+
+// commandSize is how long the command is that b begins with; 0: with none.
+func commandSize(b []byte) int {
+	switch {
+	case len(b) < 3 || b[0] != soh:
+		return 0
+	case b[1] == cmdRead || b[1] == cmdWrite || b[1] == cmdDatabase:
+		return int(b[2]) + overhead + 1
+	case b[1] == breakMessage[1] && b[2] == breakMessage[2]:
+		return len(breakMessage)
+	}
+	return 0
+}
+
+// isSound says whether a message ends with ETX and a check that holds.
+func isSound(b []byte) bool {
+	n := len(b)
+	return b[n-3] == etx && binary.LittleEndian.Uint16(b[n-2:]) == wire.Buypass(b[:n-2])
 }
 
 // damaged is the loss of an answer whose check does not hold.

@@ -27,7 +27,8 @@ var Driver = drivers.Driver{
 		}
 		return newDecoder(cfg, z)
 	},
-	Dial: dial,
+	Explain: explain,
+	Dial:    dial,
 }
 
 func own(c drivers.Config) (*Config, error) {

@@ -193,7 +193,7 @@ func (x *explanation) message(l drivers.Layer, m message) {
 	}
 	text.Mark(at, len(text.Data), "line end", "")
 	if lost, ok := errors.AsType[*drivers.FrameError](err); ok {
-		text.Blame(lost.Offset, lost.Clone())
+		l.Blame(from+lost.Offset, lost.Clone()) // of text there may be none
 	}
 }
 
