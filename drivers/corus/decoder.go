@@ -196,11 +196,12 @@ func (d *Decoder) step(r *drivers.Reading) (done bool, err error) {
 		d.pos += n
 		d.spoiled = false
 		return d.answer(b[2:n-3], r)
+	default:
+		if !d.gap {
+			return false, drivers.ErrMore
+		}
+		return false, d.lose("answer", drivers.ErrShort, 1, "")
 	}
-	if !d.gap {
-		return false, drivers.ErrMore
-	}
-	return false, d.lose("answer", drivers.ErrShort, 1, "")
 }
 
 // dry is what to say when all is done with: after a gap, also that a transfer broke
