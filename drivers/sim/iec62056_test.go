@@ -253,10 +253,10 @@ func TestLogsOfTheOpticalMeterComeOldestFirst(t *testing.T) {
 		} {
 			t.Run(fmt.Sprint(d.Name, " ", block), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
+					time.Sleep(180 * 24 * time.Hour) // into summer, before the meter counts its ticks
 					s, _ := optical(t, d.Driver, d.make, Options{}, func(c *iec62056.Config) {
 						c.Profiles, c.Block = d.profiles, drivers.NewDecimal(block, 0)
 					})
-					time.Sleep(180 * 24 * time.Hour)                              // into summer
 					to := time.Now().Truncate(24 * time.Hour).Add(-2 * time.Hour) // midnight in Amsterdam
 					var last time.Time
 					rows := 0

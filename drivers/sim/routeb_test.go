@@ -3,11 +3,16 @@ package sim
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -47,10 +52,34 @@ func aRouteBStick(t *testing.T, o Options) (path string) {
 	return path
 }
 
-func aRouteBSession(t *testing.T, path string) drivers.Session {
+// aRouteBPipe is a line to a simulated module within a bubble, where its delays and
+// our waits take no time.
+func aRouteBPipe(t *testing.T, o Options) drivers.Line {
 	t.Helper()
-	d := routeb.Driver
-	p, err := transport.ParsePort(path, d.Mode)
+	m, err := New("routeb", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		if err := m.Serve(ctx, far); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		near.Close()
+		far.Close()
+		ended.Wait()
+	})
+	return &optic{Conn: near}
+}
+
+func openRouteB(t *testing.T, path string) drivers.Line {
+	t.Helper()
+	p, err := transport.ParsePort(path, routeb.Driver.Mode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,78 +88,104 @@ func aRouteBSession(t *testing.T, path string) drivers.Session {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = line.Close() })
-	c := d.NewConfig().(*routeb.Config)
+	return line
+}
+
+func aRouteBSession(t *testing.T, line drivers.Line) drivers.Session {
+	t.Helper()
+	c := routeb.Driver.NewConfig().(*routeb.Config)
 	c.ID, c.Password = drivers.NewSecret(ExampleRouteBID), drivers.NewSecret(ExampleRouteBPassword)
-	c.AnswerWait, c.RequestGap, c.JoinWait, c.RetryWait = time.Second, 0, 3*time.Second, 100*time.Millisecond
 	c.TotalsEvery = 0
-	s, err := d.Dial(t.Context(), line, c, drivers.Zones{})
+	s, err := routeb.Driver.Dial(t.Context(), line, c, drivers.Zones{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func TestEveryRouteBModelIsReadWithEveryFault(t *testing.T) {
-	noon := time.Date(2026, 1, 15, 12, 34, 0, 0, routeBZone)
-	for _, model := range routeBModels {
-		faults := append([]Fault{{}}, routeBFaults...)
-		if model.Name == "bp35a1" {
-			faults = faults[:1] // it differs in form alone
+var routeBNoon = time.Date(2026, 1, 15, 12, 34, 0, 0, routeBZone)
+
+func atNoon() time.Time { return routeBNoon }
+
+// readThrice reads three times, and takes leave.
+func readThrice(t *testing.T, s drivers.Session) {
+	t.Helper()
+	var r drivers.Reading
+	for range 3 {
+		if err := s.Read(t.Context(), nil, &r); err != nil {
+			t.Fatal(err)
 		}
-		for _, fault := range faults {
+	}
+	watts, in, out := routeBFlow(routeBNoon)
+	want := map[string]string{
+		"1-0:1.8.0":  drivers.NewDecimal(in/100, -1).String(),
+		"1-0:2.8.0":  drivers.NewDecimal(out/100, -1).String(),
+		"1-0:16.7.0": drivers.NewDecimal(watts, 0).String(),
+	}
+	for i := range r.Values {
+		key := r.Values[i].Code.String()
+		if w, ok := want[key]; ok && r.Values[i].Number.String() != w {
+			t.Errorf("%s is %s, want %s", key, r.Values[i].Number, w)
+		}
+		delete(want, key)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing %v", want)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEveryRouteBModelIsReadWithEveryFault(t *testing.T) {
+	for _, model := range routeBModels {
+		for _, fault := range append([]Fault{{}}, routeBFaults...) {
 			t.Run(model.Name+" "+fault.Name, func(t *testing.T) {
-				t.Parallel()
-				o := Options{Model: model.Name, Clock: func() time.Time { return noon }}
-				if fault.Name != "" {
-					o.Faults = []string{fault.Name + "=2"}
-				}
-				s := aRouteBSession(t, aRouteBStick(t, o))
-				var r drivers.Reading
-				for range 3 {
-					if err := s.Read(t.Context(), nil, &r); err != nil {
-						t.Fatal(err)
+				synctest.Test(t, func(t *testing.T) {
+					o := Options{Model: model.Name, Clock: atNoon}
+					if fault.Name != "" {
+						o.Faults = []string{fault.Name + "=2"}
 					}
-				}
-				watts, in, out := routeBFlow(noon)
-				want := map[string]string{
-					"1-0:1.8.0":  drivers.NewDecimal(in/100, -1).String(),
-					"1-0:2.8.0":  drivers.NewDecimal(out/100, -1).String(),
-					"1-0:16.7.0": drivers.NewDecimal(watts, 0).String(),
-				}
-				for i := range r.Values {
-					key := r.Values[i].Code.String()
-					if w, ok := want[key]; ok && r.Values[i].Number.String() != w {
-						t.Errorf("%s is %s, want %s", key, r.Values[i].Number, w)
-					}
-					delete(want, key)
-				}
-				if len(want) > 0 {
-					t.Errorf("missing %v", want)
-				}
-				if err := s.Close(t.Context()); err != nil {
-					t.Error(err)
-				}
+					readThrice(t, aRouteBSession(t, aRouteBPipe(t, o)))
+				})
 			})
 		}
 	}
 }
 
-func TestTheRouteBMeterKeepsItsPast(t *testing.T) {
-	noon := time.Date(2026, 1, 15, 12, 34, 0, 0, routeBZone)
-	s := aRouteBSession(t, aRouteBStick(t, Options{Clock: func() time.Time { return noon }}))
-	rows := 0
-	last := drivers.Decimal{}
-	err := s.(drivers.Historian).History(t.Context(), noon.AddDate(0, 0, -99), noon, func(r *drivers.Reading) error {
-		rows++
-		if r.Values[0].Number.Cmp(last) < 0 {
-			t.Errorf("at %s it falls from %s to %s", r.Time, last, r.Values[0].Number)
-		}
-		last = r.Values[0].Number
-		return nil
-	})
-	if want := 98*48 + 22 + 26; err != nil || rows != want { // from 13:00 of the first day to 12:30
-		t.Errorf("%d rows, want %d, %v", rows, want, err)
+func TestEveryRouteBModelIsReadOnATerminal(t *testing.T) {
+	for _, model := range routeBModels {
+		t.Run(model.Name, func(t *testing.T) {
+			t.Parallel()
+			s := aRouteBSession(t, openRouteB(t, aRouteBStick(t, Options{Model: model.Name, Clock: atNoon})))
+			var r drivers.Reading
+			if err := s.Read(t.Context(), nil, &r); err != nil || len(r.Values) == 0 {
+				t.Fatal(r.Values, err)
+			}
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+}
+
+func TestTheRouteBMeterKeepsItsPast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := aRouteBSession(t, aRouteBPipe(t, Options{Clock: atNoon}))
+		rows := 0
+		last := drivers.Decimal{}
+		err := s.(drivers.Historian).History(t.Context(), routeBNoon.AddDate(0, 0, -99), routeBNoon, func(r *drivers.Reading) error {
+			rows++
+			if r.Values[0].Number.Cmp(last) < 0 {
+				t.Errorf("at %s it falls from %s to %s", r.Time, last, r.Values[0].Number)
+			}
+			last = r.Values[0].Number
+			return nil
+		})
+		if want := 98*48 + 22 + 26; err != nil || rows != want { // from 13:00 of the first day to 12:30
+			t.Errorf("%d rows, want %d, %v", rows, want, err)
+		}
+	})
 }
 
 // momonga runs the foreign client and gives what it prints.
