@@ -116,7 +116,7 @@ func (p *peer) stats(t *testing.T) (s peerStats) {
 // quick is for a meter that answers at once.
 func quick(c *routeb.Config) {
 	c.ID, c.Password = drivers.NewSecret(peerID), drivers.NewSecret(peerPassword)
-	c.AnswerWait, c.RequestGap, c.JoinWait, c.RetryWait = 2*time.Second, 0, 3*time.Second, 100*time.Millisecond
+	c.AnswerWait, c.RequestGap, c.JoinWait, c.RetryWait = time.Second, 0, 2*time.Second, 100*time.Millisecond
 	c.TotalsEvery = 0
 }
 
@@ -152,6 +152,7 @@ func dialed(t *testing.T, port, memory string, set func(*routeb.Config)) *attach
 	if err != nil {
 		t.Fatal(err)
 	}
+	routeb.Hasten(s)
 	a := &attached{Session: s, line: line}
 	s.(drivers.Attacher).Attach(drivers.Attachment{
 		Memory: memory, Keep: func(m string) { a.memory = m }, State: func(s string) { a.states = append(a.states, s) },
@@ -224,7 +225,7 @@ func TestForeignModulesAreReadWithEveryFault(t *testing.T) {
 		{name: "the meter closes", args: "--peer-close 1"},
 		{name: "SKTERM is not answered", args: "--term-timeout"},
 		{name: "limited every third datagram", args: "--duty-limit 3 --duty-release 0.5"},
-		{name: "a slow meter", args: "--latency 1"},
+		{name: "a slow meter", args: "--latency 0.6"},
 		{name: "the first answer is lost", args: "--drop 1"},
 		{name: "answers are lost", args: "--drop 1,3,4"},
 		{name: "a datagram is not sent", args: "--tx-fail 2"},
@@ -247,7 +248,7 @@ func TestForeignModulesAreReadWithEveryFault(t *testing.T) {
 		{name: "J11 not accepted at first", script: j11Peer, args: "--pana-fail 1"},
 		{name: "J11 answers are lost", script: j11Peer, args: "--drop 1,3"},
 		{name: "J11 session ends soon", script: j11Peer, args: "--session-life 1"},
-		{name: "J11 slow meter and notifications", script: j11Peer, args: "--latency 0.8 --notify-interval 0.2"},
+		{name: "J11 slow meter and notifications", script: j11Peer, args: "--latency 0.5 --notify-interval 0.2"},
 		{name: "J11 several together", script: j11Peer, args: "--scan-tries 2 --pana-fail 1 --drop 2 --session-life 2 --notify-interval 0.3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -280,6 +281,7 @@ func TestForeignModulesAreReadWithEveryFault(t *testing.T) {
 }
 
 func TestARestartJoinsTheRememberedPANWithoutAScan(t *testing.T) {
+	t.Parallel()
 	p := startPeer(t, skPeer, nil)
 	first := dialed(t, p.port, "", nil)
 	first.read(t)
@@ -300,6 +302,7 @@ func TestARestartJoinsTheRememberedPANWithoutAScan(t *testing.T) {
 }
 
 func TestAPANThatIsNoMoreIsLookedForAgain(t *testing.T) {
+	t.Parallel()
 	p := startPeer(t, skPeer, nil)
 	s := dialed(t, p.port, `{"channel":50,"pan":4660,"mac":"8066"}`, func(c *routeb.Config) { c.JoinWait = time.Second })
 	hasHouse(t, s.read(t))
@@ -309,6 +312,7 @@ func TestAPANThatIsNoMoreIsLookedForAgain(t *testing.T) {
 }
 
 func TestNotificationsComeUnasked(t *testing.T) {
+	t.Parallel()
 	for _, esv := range []string{"73", "74"} {
 		p := startPeer(t, skPeer, nil, "--notify-esv", esv, "--notify-interval", "0.2")
 		s := dialed(t, p.port, "", nil)
@@ -370,6 +374,7 @@ func TestASessionLostBetweenReadingsIsJoinedAgainUnasked(t *testing.T) {
 }
 
 func TestAMeterThatFallsSilentIsGivenUpInSecondsAndComesBack(t *testing.T) {
+	t.Parallel()
 	p := startPeer(t, skPeer, nil)
 	s := dialed(t, p.port, "", func(c *routeb.Config) { c.AnswerWait = 300 * time.Millisecond })
 	s.read(t)
@@ -387,6 +392,7 @@ func TestAMeterThatFallsSilentIsGivenUpInSecondsAndComesBack(t *testing.T) {
 }
 
 func TestAWrongPasswordIsAnErrorThatShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	const canary = "CANARYPASSWD"
 	for _, script := range []string{skPeer, j11Peer} {
 		p := startPeer(t, script, nil)
@@ -409,6 +415,7 @@ func TestAWrongPasswordIsAnErrorThatShowsNoSecret(t *testing.T) {
 }
 
 func TestHistoryOfDaysAndMinutes(t *testing.T) {
+	t.Parallel()
 	p := startPeer(t, skPeer, map[string]any{"clock": "2026-01-15T12:34:56", "missing_half_hours": []int{3}})
 	s := dialed(t, p.port, "", nil)
 	japan := time.FixedZone("JST", 9*3600)
@@ -451,6 +458,7 @@ func TestHistoryOfDaysAndMinutes(t *testing.T) {
 }
 
 func TestParametersAreSetAndReadBack(t *testing.T) {
+	t.Parallel()
 	p := startPeer(t, skPeer, map[string]any{"clock": "2026-01-15T12:34:56"})
 	s := dialed(t, p.port, "", nil)
 	s.read(t)
@@ -498,6 +506,7 @@ func TestParametersAreSetAndReadBack(t *testing.T) {
 }
 
 func TestSentinelsAreAbsent(t *testing.T) {
+	t.Parallel()
 	p := startPeer(t, skPeer, map[string]any{
 		"power": nil, "current_t": nil, "reverse": nil, "unit": "03", "coefficient": 60, "forward": 99999999,
 	})

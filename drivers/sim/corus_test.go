@@ -270,7 +270,9 @@ func TestTheForeignClientReadsTheConverter(t *testing.T) {
 		name, args string
 		check      func(corusAnswer) bool
 	}{
-		{"map and weight", "--map-id --pulse-weight", func(a corusAnswer) bool { return strings.EqualFold(a.MapID, corusFirmware) && a.Weight == corusWeight }},
+		{"map and weight", "--map-id --pulse-weight", func(a corusAnswer) bool {
+			return strings.EqualFold("FL_"+a.MapID, corusFirmware) && a.Weight == corusWeight
+		}},
 		{"parameters", "--read 48:Index 94:CorusString 41:Float1 40:Float2 42:Float3 300:Word 106:Date", func(a corusAnswer) bool {
 			return len(a.Parameters) == 7 && a.Parameters["300"] == "4242" && a.Parameters["106"] == "2026-03-14T12:34:56"
 		}},

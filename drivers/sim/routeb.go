@@ -472,10 +472,10 @@ func (s *stick) run(ctx context.Context, line io.Reader, take func()) error {
 			s.doDue(now)
 		}
 	}
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return s.err
 	}
-	return s.err
+	return nil // the line was taken away because we end
 }
 
 func (s *stick) untilNext() time.Duration {
