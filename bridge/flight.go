@@ -68,24 +68,30 @@ func (f *flight) since(dst []byte, from int64) []byte {
 type refusal struct {
 	at    time.Time
 	frame drivers.FrameError
-	bytes []byte // from the good telegram before, or the refused one, to this one's end
+	bytes []byte // from the telegram before, or the refused one, to this one's end
+	lead  int    // how many of them came before another one was refused
 }
+
+// own are the bytes from the last refusal on, if one went before.
+func (r *refusal) own() []byte { return r.bytes[r.lead:] }
 
 // lostFrames are a meter's last refused frames. Their memory is used again.
 type lostFrames struct {
 	ring  [flightFrames]refusal
 	count int
+
 	// Where in the flight of the line the last telegram ended, and where the one
-	// before it did, if it was good: its frame tells what went before.
+	// before it did.
 	last, before int64
+	again        bool // the one that ended last was refused too
 }
 
 // dealt notes that a good telegram has ended.
-func (r *lostFrames) dealt(f *flight) { r.before, r.last = r.last, f.now() }
+func (r *lostFrames) dealt(f *flight) { r.before, r.last, r.again = r.last, f.now(), false }
 
 // begin notes that what follows is the answer to a question.
 func (r *lostFrames) begin(f *flight) {
-	r.last = f.now()
+	r.last, r.again = f.now(), false
 	r.before = r.last
 }
 
@@ -94,9 +100,12 @@ func (r *lostFrames) note(e *drivers.FrameError, now time.Time, f *flight) {
 	slot := &r.ring[r.count%flightFrames]
 	r.count++
 	slot.at, slot.frame = now, *e
-	slot.bytes = f.since(slot.bytes[:0], r.before)
-	r.last = f.now()
-	r.before = r.last
+	slot.bytes, slot.lead = f.since(slot.bytes[:0], r.before), 0
+	if r.again {
+		slot.lead = max(0, len(slot.bytes)-int(f.now()-r.last))
+	}
+	// What follows may have begun before this was given up.
+	r.before, r.last, r.again = r.last, f.now(), true
 }
 
 // kept is how many refused frames are remembered.

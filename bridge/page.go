@@ -131,9 +131,9 @@ func (m *meter) refusedFrames() []refusal {
 }
 
 func (m *meter) explained(r refusal) web.Frame {
-	f := web.Frame{At: r.at, Why: r.frame.Error(), Hint: drivers.Hint(&r.frame), Hex: hex.EncodeToString(r.bytes)}
+	f := web.Frame{At: r.at, Why: r.frame.Error(), Hint: drivers.Hint(&r.frame), Hex: hex.EncodeToString(r.own())}
 	if explain := m.config.Driver.Explain; explain != nil {
-		spans, err := explain(m.config.Options, zonesOf(m), r.bytes)
+		spans, err := explain(m.config.Options, zonesOf(m), r.own())
 		if err != nil {
 			m.log.Debug().Err(err).Msg("refused frame not explained")
 		}

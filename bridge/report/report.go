@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,34 +94,59 @@ func (m *Meter) entry(f *Frame) entry {
 		return e
 	}
 	masked, kept, err := capture.Mask(m.Driver, m.Options, m.Zones, b, m.Hidden)
-	if err != nil || !kept {
-		e.Note = "the frame is left out: masked, it would be refused for another reason"
-		return e
+	if err == nil && kept {
+		// Whoever plays it back has no keys but those that the report shows.
+		if why := m.shown().only(masked, f.Kind); why != "" {
+			e.Hex, e.Reason = hex.EncodeToString(masked), why
+			return e
+		}
 	}
-	e.Hex = hex.EncodeToString(masked)
-	e.Reason = f.Kind
-	if why := m.refusal(masked, f.Kind); why != "" {
-		e.Reason = why
-	}
+	e.Note = "the frame is left out: masked, it would be refused for another reason"
 	return e
 }
 
-// cut leaves out what came behind the frame: the beginning of the next, which
-// would be another refused one.
+// shown is the meter with the options that the report shows.
+func (m *Meter) shown() *Meter {
+	c := *m
+	c.Options = StandIn(m.Options)
+	return &c
+}
+
+// cut leaves out what is not the frame's: the beginning of the next, and the
+// refused one before it.
 func (m *Meter) cut(f *Frame) []byte {
-	d, err := m.Driver.NewDecoder(m.Options, m.Zones)
-	if err != nil {
-		return nil
+	b := m.cutEnd(f)
+	if m.only(b, f.Kind) != "" {
+		return b
 	}
-	end := 0
-	for i := range f.Bytes {
-		d.Feed(f.Bytes[i : i+1])
-		for _, e := range lost(d) {
-			if Kind(e) == f.Kind {
-				end = i + 1
-			}
+	// The one before may have been given up only when this one had begun.
+	for at := m.givenUp(b); at > 0 && at > m.givenUp(b)-farBack; at-- {
+		if m.only(b[at:], f.Kind) != "" {
+			return b[at:]
 		}
 	}
+	return b
+}
+
+// farBack is how much of a frame can have come before the one before it is given
+// up: what is read from a line at once.
+const farBack = 4096
+
+// givenUp is where the last refusal but one is told.
+func (m *Meter) givenUp(b []byte) (at int) {
+	last := 0
+	m.eachLoss(b, func(i int, _ *drivers.FrameError) { at, last = last, i+1 })
+	return at
+}
+
+// cutEnd leaves out the beginning of the next frame.
+func (m *Meter) cutEnd(f *Frame) []byte {
+	end := 0
+	m.eachLoss(f.Bytes, func(i int, e *drivers.FrameError) {
+		if Kind(e) == f.Kind && i < len(f.Bytes) {
+			end = i + 1
+		}
+	})
 	if end == 0 {
 		return f.Bytes // the silence behind it decided
 	}
@@ -129,6 +155,25 @@ func (m *Meter) cut(f *Frame) []byte {
 		return b[:end-1]
 	}
 	return f.Bytes[:end]
+}
+
+// eachLoss feeds bytes one by one and tells which byte ended which refused frame;
+// len(b): the silence behind them.
+func (m *Meter) eachLoss(b []byte, told func(i int, e *drivers.FrameError)) {
+	d, err := m.Driver.NewDecoder(m.Options, m.Zones)
+	if err != nil {
+		return
+	}
+	for i := range len(b) + 1 {
+		if i < len(b) {
+			d.Feed(b[i : i+1])
+		} else {
+			d.Gap()
+		}
+		for _, e := range lost(d) {
+			told(i, e)
+		}
+	}
 }
 
 // refusals are all that a decoder refuses of an input.
@@ -152,17 +197,18 @@ func lost(d drivers.Decoder) (all []*drivers.FrameError) {
 }
 
 // tells says whether one of the refusals of an input is of a kind.
-func (m *Meter) tells(b []byte, kind string) bool { return m.refusal(b, kind) != "" }
+func (m *Meter) tells(b []byte, kind string) bool {
+	return slices.ContainsFunc(m.refusals(b), func(e *drivers.FrameError) bool { return Kind(e) == kind })
+}
 
-// refusal is what a decoder says of masked bytes, in full; "": it says nothing of
-// that kind.
-func (m *Meter) refusal(b []byte, kind string) (why string) {
-	for _, e := range m.refusals(b) {
-		if Kind(e) == kind {
-			why = e.Error()
-		}
+// only is what a decoder says of bytes, in full, if that is one refusal of a kind
+// and nothing else; else "".
+func (m *Meter) only(b []byte, kind string) string {
+	all := m.refusals(b)
+	if len(all) != 1 || Kind(all[0]) != kind {
+		return ""
 	}
-	return why
+	return all[0].Error()
 }
 
 // Kind is what a refusal is, without what differs from frame to frame or tells

@@ -70,22 +70,42 @@ func TestAKindTellsNoID(t *testing.T) {
 
 // options are a driver's keys.
 type options struct {
-	Key     drivers.Secret `koanf:"key"`
-	ID      string         `koanf:"id"`
-	Baud    int            `koanf:"baud"`
-	Retries int            `koanf:"retries"`
+	Key      drivers.Secret `koanf:"key"`
+	Auth     drivers.Secret `koanf:"auth_key"`
+	Password drivers.Secret `koanf:"password"`
+	ID       string         `koanf:"id"`
+	Baud     int            `koanf:"baud"`
+	Retries  int            `koanf:"retries"`
 }
 
 func (*options) Validate() error { return nil }
 
 func TestSecretsAndIDsOfAConfigurationAreMaskedAtTheirLength(t *testing.T) {
-	c := &options{Key: drivers.NewSecret("canary-key"), ID: "12345678", Baud: 300, Retries: 2}
+	c := &options{
+		Key: drivers.NewSecret("0xAB:CD AB CD ABCDABCDABCDABCDABCDABCD"), Auth: drivers.NewSecret("canary-auth-key!"),
+		Password: drivers.NewSecret("canary-pass"), ID: "12345678", Baud: 300, Retries: 2,
+	}
 	shown, hidden := Options(c, &options{Retries: 2})
-	want := map[string]string{"key": "**********", "id": "00000000", "baud": "300"}
+	want := map[string]string{
+		"key": "00000000000000000000000000000000", "auth_key": "1111111111111111", "password": "***********",
+		"id": "00000000", "baud": "300",
+	}
 	if diff := cmp.Diff(want, shown); diff != "" {
 		t.Errorf("shown (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"canary-key", "12345678"}, hidden); diff != "" {
+	secrets := []string{"0xAB:CD AB CD ABCDABCDABCDABCDABCDABCD", "canary-auth-key!", "canary-pass", "12345678"}
+	if diff := cmp.Diff(secrets, hidden); diff != "" {
 		t.Errorf("hidden (-want +got):\n%s", diff)
+	}
+	again, _ := Options(StandIn(c), &options{Retries: 2})
+	if diff := cmp.Diff(want, again); diff != "" {
+		t.Errorf("what stands in is not what is shown (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnAuthenticationKeyThatIsNoneIsShown(t *testing.T) {
+	shown, hidden := Options(&options{Auth: drivers.NewSecret("None")}, &options{})
+	if shown["auth_key"] != "none" || len(hidden) != 0 {
+		t.Errorf("shown %q, hidden %q", shown, hidden)
 	}
 }
