@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -33,6 +34,13 @@ func (t target) unit() obis.Unit {
 
 // runningEvery is how often it is asked whether Home Assistant has started.
 const runningEvery = 2 * time.Second
+
+const (
+	// readEvery is how often it is looked whether rows have been written.
+	readEvery = 500 * time.Millisecond
+	// readLimit is how long they may take; then they are written again.
+	readLimit = 30 * time.Second
+)
 
 // waitUntilRunning waits until Home Assistant has started: before, its entities
 // show nothing.
@@ -122,8 +130,26 @@ func (h *homeStatistics) rows(ctx context.Context, t target, period string, star
 	return rows, nil
 }
 
-// close does what closes a hole of one register, and says what it was.
-func (h *homeStatistics) close(ctx context.Context, t target, hole statistics.Hole, log []statistics.Hour) (statistics.Plan, error) {
+// close does what closes a hole of one register, and says what it was. closed:
+// Home Assistant shows what it was told, and nothing is left to be done.
+func (h *homeStatistics) close(
+	ctx context.Context, t target, hole statistics.Hole, log []statistics.Hour,
+) (plan statistics.Plan, closed bool, err error) {
+	if log, err = statistics.Shifted(log, t.power); err != nil {
+		return plan, false, err
+	}
+	if plan, err = h.plan(ctx, t, hole, log); err != nil || !plan.Writes() {
+		return plan, plan.Joined, err
+	}
+	if err := h.write(ctx, t, plan); err != nil {
+		return plan, false, err
+	}
+	closed, err = h.readBack(ctx, t, hole, log)
+	return plan, closed, err
+}
+
+// plan is what is to be written, as the rows stand.
+func (h *homeStatistics) plan(ctx context.Context, t target, hole statistics.Hole, log []statistics.Hour) (statistics.Plan, error) {
 	own, err := h.rows(ctx, t, "hour", hole.From.Add(-neighbour), time.Time{})
 	if err != nil {
 		return statistics.Plan{}, err
@@ -132,25 +158,40 @@ func (h *homeStatistics) close(ctx context.Context, t target, hole statistics.Ho
 	if err != nil {
 		return statistics.Plan{}, err
 	}
-	if log, err = statistics.Shifted(log, t.power); err != nil {
-		return statistics.Plan{}, err
-	}
-	plan, err := statistics.Close(hole, t.register, own, behind, log)
-	if err != nil {
-		return plan, err
-	}
+	return statistics.Close(hole, t.register, own, behind, log)
+}
+
+func (h *homeStatistics) write(ctx context.Context, t target, plan statistics.Plan) error {
 	if plan.Shift.Sign() != 0 {
 		if err := h.shift(ctx, t, plan.Shift, plan.ShiftFrom); err != nil {
-			return plan, err
+			return err
 		}
 	}
 	if len(plan.Import) == 0 {
-		return plan, nil
+		return nil
 	}
 	request := statistics.NewImport(h.version, t.Metadata, plan.Import)
-	return plan, h.conn.Ask(ctx, "recorder/import_statistics", map[string]any{
+	return h.conn.Ask(ctx, "recorder/import_statistics", map[string]any{
 		"metadata": request.Metadata, "stats": request.Stats,
 	}, nil)
+}
+
+// readBack waits until the rows are as they were told to be: Home Assistant answers
+// when it has the rows, and writes them after. Written again before that, a shift
+// would come twice.
+func (h *homeStatistics) readBack(ctx context.Context, t target, hole statistics.Hole, log []statistics.Hour) (closed bool, err error) {
+	deadline := time.Now().Add(readLimit)
+	for time.Now().Before(deadline) {
+		left, err := h.plan(ctx, t, hole, log)
+		if err != nil || !left.Writes() {
+			return left.Joined, err
+		}
+		if !sleepUntil(ctx, time.Now().Add(readEvery)) {
+			return false, ctx.Err()
+		}
+	}
+	return false, drivers.WithHint(fmt.Errorf("statistic %s: what was written does not show after %s", t.ID, readLimit),
+		"is Home Assistant's recorder busy, or its disk full?")
 }
 
 // shift adds to the sum of all rows from one on.

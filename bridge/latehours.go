@@ -476,15 +476,15 @@ func (l *lateHours) closeHole(
 ) (closed bool, err error) {
 	closed = true
 	for _, key := range slices.Sorted(maps.Keys(targets)) {
-		plan, err := home.close(ctx, targets[key], hole, g.Logs[key].Hours)
+		plan, done, err := home.close(ctx, targets[key], hole, g.Logs[key].Hours)
 		if err != nil {
 			return false, err
 		}
-		if n := len(plan.Import); n > 0 || plan.Shift.Sign() != 0 {
+		if plan.Writes() {
 			l.log.Info().Str("meter", m.config.Name).Str("obis", key).Str("statistic", targets[key].ID).
-				Int("hours", n).Stringer("shift", plan.Shift).Msg("late hours put into Home Assistant's statistics")
+				Int("hours", len(plan.Import)).Stringer("shift", plan.Shift).Msg("late hours put into Home Assistant's statistics")
 		}
-		closed = closed && plan.Done()
+		closed = closed && done
 	}
 	return closed, nil
 }

@@ -23,7 +23,8 @@
 //
 // These tests are slow and need Home Assistant beside the repository (see
 // Enabled), so a plain go test skips them; with HA_TESTS=1 whatever is
-// missing is a failure.
+// missing is a failure. Those that wait for what Home Assistant makes of its own
+// accord each five minutes run with HA_TESTS=long, alone.
 //
 // Whatever a test starts is ended with it, also when it panics, runs into its
 // time limit or is killed: see guard.

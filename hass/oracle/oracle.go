@@ -12,8 +12,12 @@ import (
 	"testing"
 )
 
-// switchedOn is the environment variable that asks for these tests.
-const switchedOn = "HA_TESTS"
+// switchedOn is the environment variable that asks for these tests: long for those
+// that wait for Home Assistant's own rows, 1 for the others.
+const (
+	switchedOn = "HA_TESTS"
+	long       = "long"
+)
 
 // Oracle is a broker and a Home Assistant, lent to one test at a time.
 type Oracle struct {
@@ -33,7 +37,7 @@ var shared struct {
 }
 
 // Enabled says whether the tests against Home Assistant are asked for: by
-// HA_TESTS=1.
+// HA_TESTS=1, or HA_TESTS=long.
 func Enabled() bool {
 	on := os.Getenv(switchedOn)
 	return on != "" && on != "0"
@@ -57,9 +61,24 @@ func Main(m *testing.M) {
 // if it is, whatever is missing fails it.
 func Start(t *testing.T) *Oracle {
 	t.Helper()
-	if !Enabled() {
+	if !Enabled() || os.Getenv(switchedOn) == long {
 		t.Skipf("needs a real Home Assistant: set %s=1 (make ha)", switchedOn)
 	}
+	return lend(t)
+}
+
+// startLong is Start for a test that waits for Home Assistant's own rows, minutes
+// each. It is skipped unless HA_TESTS is long.
+func startLong(t *testing.T) *Oracle {
+	t.Helper()
+	if os.Getenv(switchedOn) != long {
+		t.Skipf("takes a quarter of an hour with a real Home Assistant: set %s=%s (make ha-long)", switchedOn, long)
+	}
+	return lend(t)
+}
+
+func lend(t *testing.T) *Oracle {
+	t.Helper()
 	shared.Lock()
 	t.Cleanup(shared.Unlock)
 	if !shared.booted {
