@@ -4,6 +4,7 @@
 #   make test         the tests
 #   make check        all that CI checks, but for Home Assistant
 #   make ha           the tests against a real Home Assistant
+#   make ha-long      those that wait for the rows that it makes each five minutes
 #   make soak-short   broker, gateway and connection die, telegrams are damaged: two minutes
 #   make soak         the same at full length: a quarter of an hour
 #   make fuzz         every fuzz target for FUZZTIME each
@@ -98,7 +99,11 @@ USES_HA := {{$$p := .ImportPath}}{{if eq $$p "$(HARNESS)"}}{{$$p}}{{end}}\
 
 .PHONY: ha
 ha:
-	HA_TESTS=1 $(GO) test -v -count=1 -p 1 -timeout 40m $$($(GO) list -f '$(USES_HA)' ./... | xargs -n 1 | sort -u)
+	HA_TESTS=1 $(GO) test -v -count=1 -p 1 -timeout 20m $$($(GO) list -f '$(USES_HA)' ./... | xargs -n 1 | sort -u)
+
+.PHONY: ha-long
+ha-long:
+	HA_TESTS=long $(GO) test -v -count=1 -timeout 35m ./hass/oracle
 
 .PHONY: soak soak-short
 soak: SOAK := 1
