@@ -26,6 +26,8 @@ type corusTruth struct {
 		}
 		Records []struct{ Decoded map[string]string }
 	}
+
+	log string // the file of what it saw
 }
 
 // foreignCorus starts a converter, and gives the keys of a meter that reads it with a
@@ -40,11 +42,12 @@ func foreignCorus(t *testing.T, args ...string) (keys string, truth corusTruth) 
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "truth")
-	where, _ := foreignProcess(t, "corus_meter.py", append([]string{"--run-for", "300", "--truth", file}, args...)...)
+	where, log := foreignProcess(t, "corus_meter.py", append([]string{"--run-for", "300", "--truth", file}, args...)...)
 	content, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(content, &truth)
 	}
+	truth.log = log
 	layouts := filepath.Join(dir, "layouts.toml")
 	if err == nil {
 		err = os.WriteFile(layouts, []byte(truth.layouts()), 0o600)

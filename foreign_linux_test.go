@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
@@ -37,22 +36,50 @@ func foreignProcess(t *testing.T, script string, args ...string) (where, log str
 		}
 		t.Skipf("no simulated meter: %v", err)
 	}
-	log = filepath.Join(t.TempDir(), "log")
-	cmd := exec.CommandContext(t.Context(), python, append([]string{script, "--log", log}, args...)...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+	dir := t.TempDir()
+	log = filepath.Join(dir, "log")
+	out, err := os.Create(filepath.Join(dir, foreignSays))
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd := exec.CommandContext(t.Context(), python, append([]string{script, "--log", log}, args...)...)
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Wait() }) // t.Context has ended it
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	t.Cleanup(func() { <-ended; _ = out.Close() }) // t.Context has ended it
 	var at struct{ Listening, PTY string }
-	if line, err := bufio.NewReader(out).ReadBytes('\n'); err != nil || json.Unmarshal(line, &at) != nil {
-		t.Fatalf("the simulated meter says %q, %v", line, err)
+	for len(foreignLines(t, log)) == 0 {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ended:
+			t.Fatal("the simulated meter ended")
+		}
+	}
+	if line := foreignLines(t, log)[0]; json.Unmarshal([]byte(line), &at) != nil {
+		t.Fatalf("the simulated meter says %q", line)
 	}
 	return strings.TrimPrefix(at.Listening, "pty:") + at.PTY, log
+}
+
+// foreignSays is the file beside a foreign meter's log that has what it printed.
+const foreignSays = "says"
+
+// foreignLines are the whole lines that a foreign meter has printed.
+func foreignLines(t *testing.T, log string) (lines []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(log), foreignSays))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range strings.Lines(string(text)) {
+		if whole, ended := strings.CutSuffix(l, "\n"); ended {
+			lines = append(lines, whole)
+		}
+	}
+	return lines
 }
 
 // ran is what a command left.

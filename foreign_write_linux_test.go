@@ -223,3 +223,126 @@ func TestTheProgramWritesAForeignSlave(t *testing.T) {
 		t.Errorf("the slave was written to %v", got)
 	}
 }
+
+// noted are the writes that a foreign meter of ours says it has made.
+func noted(t *testing.T, log string) (all []string) {
+	t.Helper()
+	for _, l := range foreignLines(t, log)[1:] {
+		var e struct {
+			Write struct {
+				Address string
+				Values  []string
+				ID      int
+				Value   string
+			}
+		}
+		if err := json.Unmarshal([]byte(l), &e); err != nil {
+			t.Fatalf("%s: %v", l, err)
+		}
+		if w := e.Write; w.Address != "" {
+			all = append(all, w.Address+"="+strings.Join(w.Values, ","))
+		} else {
+			all = append(all, fmt.Sprintf("p%d=%s", w.ID, w.Value))
+		}
+	}
+	return all
+}
+
+// What is ordered by MQTT is in the foreign meter's memory afterwards and shows as
+// the parameter's value; what is refused has not touched it.
+func TestAWriteByMQTTReachesAForeignMeter(t *testing.T) {
+	optical := func(args, keys string) func(*testing.T) (string, string) {
+		return func(t *testing.T) (string, string) {
+			t.Helper()
+			where, log := foreignMeter(t, strings.Fields("--tcp 0 "+args)...)
+			return fmt.Sprintf("port = \"tcp://%s\"\ntimezone = \"Europe/Berlin\"\npassword = \"00000000\"\nevery = \"1h\"\n%s", where, keys), log
+		}
+	}
+	converter := func(t *testing.T) (string, string) {
+		t.Helper()
+		keys, truth := foreignCorus(t)
+		return keys + "hold = true\nevery = \"1h\"\nwrite = [\"p20\", \"p25\", \"p82\"]\n", truth.log
+	}
+	type order struct {
+		topic, payload string
+		value          string // how the value that the result has begins; empty: it is refused
+	}
+	for name, c := range map[string]struct {
+		start  func(*testing.T) (keys, log string)
+		orders []order
+		noted  []string // how they begin
+	}{
+		"iec62056-21": {
+			optical("", "driver = \"iec62056-21\"\nwrite = [\"clock\", \"switch\", \"total\"]\n"+
+				"registers = [\"switch C.3.9 number 0..3\", \"total 1.8.0 number kWh 0..9999\", \"other C.4.1 number 0..9\"]\n"),
+			[]order{
+				{"set/switch", "2", "2"},
+				{"set/clock", "2026-07-01T12:00:12+02:00", "2026-07-01T12:"}, // and what the sign-on took
+				{"set/total", "5", ""},                                       // the meter protects it
+				{"set/switch", "4", ""},
+				{"set/switch", "on", ""},
+				{"set/other", "1", ""}, // not allowed
+				{"set/nothing", "1", ""},
+				{"get/nothing", "", ""},
+			},
+			[]string{"C.3.9=2", "0.9.2=260701", "0.9.1=120"},
+		},
+		"lis200": {
+			optical("--lis200", "driver = \"lis200\"\nwrite = [\"clock\", \"note\"]\nregisters = [\"note 3:190.0 number 0..9\", \"other 3:191.0 number 0..9\"]\n"),
+			[]order{
+				{"set/note", "7", "7"},
+				{"set/clock", "2026-07-01T12:00:12+02:00", "2026-07-01T12:"},
+				{"set/note", "10", ""},
+				{"set/note", "x", ""},
+				{"set/other", "1", ""},
+			},
+			[]string{"3:190.0=7", "1:400.0=2026-07-01,12:"},
+		},
+		"corus": {
+			converter,
+			[]order{
+				{"set/p25", "16.12", "16.12"},
+				{"set/p82", "NORTH", "NORTH"},
+				{"set/p20", "255", ""},
+				{"set/p20", "x", ""},
+				{"set/p29", "1", ""}, // not allowed
+				{"set/clock", "now", ""},
+			},
+			[]string{"p25=16.12", "p82=NORTH"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			keys, log := c.start(t)
+			r := run(t, keys)
+			for i, o := range c.orders {
+				got, done := r.tell(o.topic, fmt.Sprintf(`{"value":%s,"id":"n%d"}`, quoted(o.payload), i)), o.value != ""
+				_, parameter, _ := strings.Cut(o.topic, "/")
+				if got["id"] != fmt.Sprintf("n%d", i) || got["parameter"] != parameter || got["ok"] != done {
+					t.Errorf("%s %s: got %v", o.topic, o.payload, got)
+				}
+				if text, _ := got["error"].(string); (text == "") != done || strings.Contains(text, "00000000") {
+					t.Errorf("%s %s: error %q", o.topic, o.payload, text)
+				}
+				if value, told := got["value"]; told != done || done && !strings.HasPrefix(fmt.Sprint(value), o.value) {
+					t.Errorf("%s %s: value %v", o.topic, o.payload, value)
+				} else if done {
+					r.broker.UntilIs("meter2mqtt/heat/parameter/"+parameter, fmt.Sprint(value))
+				}
+			}
+			got := noted(t, log)
+			if !slices.EqualFunc(got, c.noted, strings.HasPrefix) {
+				t.Errorf("the meter noted %q, want %q", got, c.noted)
+			}
+		})
+	}
+}
+
+// quoted is a value as JSON: a number as it is.
+func quoted(value string) string {
+	if json.Valid([]byte(value)) {
+		return value
+	}
+	text, _ := json.Marshal(value) //nolint:errchkjson // text
+	return string(text)
+}
