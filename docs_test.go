@@ -263,3 +263,37 @@ func taken(args []string) error {
 	}
 	return cmd.ValidateArgs(cmd.Flags().Args())
 }
+
+var link = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+
+// Each page is reached from the README or from a page that is, and no link leads
+// nowhere.
+func TestLinksOfPagesLeadSomewhere(t *testing.T) {
+	reached := map[string]bool{}
+	for next := []string{"README.md"}; len(next) > 0; next = next[1:] {
+		page := next[0]
+		if reached[page] {
+			continue
+		}
+		reached[page] = true
+		content, err := os.ReadFile(page)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, m := range link.FindAllSubmatch(content, -1) {
+			to := filepath.Join(filepath.Dir(page), string(m[1]))
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+			if strings.HasSuffix(to, ".md") {
+				next = append(next, to)
+			}
+		}
+	}
+	for _, page := range everyPage(t) {
+		if !reached[page] {
+			t.Errorf("no link leads to %s", page)
+		}
+	}
+}
