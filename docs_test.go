@@ -223,7 +223,7 @@ func TestCommandsOfPagesAreTaken(t *testing.T) {
 	}
 }
 
-var ours = regexp.MustCompile(`(?:^|\s|/)(?:meter2mqtt|go run \.) (.*)$`)
+var ours = regexp.MustCompile(`^(?:sudo )?(?:\S*/)?(?:meter2mqtt|go run \.) (.*)$`)
 
 // commandsOf are the arguments of each call of the program.
 func commandsOf(text string) [][]string {
