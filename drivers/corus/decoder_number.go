@@ -17,6 +17,10 @@ var one = number{lo: 1}
 
 // times is the exact product; false: it has more digits than can be kept.
 func (n number) times(m number) (number, bool) {
+	if n.hi|m.hi == 0 {
+		hi, lo := bits.Mul64(n.lo, m.lo)
+		return number{hi: hi, lo: lo, exp: n.exp + m.exp, negative: n.negative != m.negative}, hi < 1<<62
+	}
 	if n.hi != 0 && m.hi != 0 {
 		return number{}, false
 	}
@@ -34,12 +38,6 @@ func (n number) times(m number) (number, bool) {
 
 // trimmed is n without zeros behind the point.
 func (n number) trimmed() number {
-	if n.hi == 0 && n.lo == 0 {
-		return number{}
-	}
-	if n.exp >= 0 {
-		return n
-	}
 	for n.hi != 0 && n.exp < 0 {
 		hi, rest := n.hi/10, n.hi%10
 		lo, digit := bits.Div64(rest, n.lo, 10)
@@ -48,19 +46,35 @@ func (n number) trimmed() number {
 		}
 		n.hi, n.lo, n.exp = hi, lo, n.exp+1
 	}
-	for n.exp <= -4 && n.hi == 0 && n.lo%10_000 == 0 {
-		n.lo, n.exp = n.lo/10_000, n.exp+4
-	}
-	for n.exp < 0 && n.hi == 0 && n.lo%10 == 0 {
-		n.lo, n.exp = n.lo/10, n.exp+1
+	if n.hi == 0 {
+		n.lo, n.exp = trim(n.lo, n.exp)
+		n.negative = n.negative && n.lo != 0
 	}
 	return n
 }
 
+// trim is trimmed for what most numbers are.
+func trim(lo uint64, exp int) (uint64, int) {
+	if lo == 0 {
+		return 0, 0
+	}
+	for exp <= -4 && lo%10_000 == 0 {
+		lo, exp = lo/10_000, exp+4
+	}
+	for exp < 0 && lo%10 == 0 {
+		lo, exp = lo/10, exp+1
+	}
+	return lo, exp
+}
+
 // into makes n the number of v; false: it cannot be kept.
 func (n number) into(v *drivers.Value) bool {
-	n = n.trimmed()
-	return v.SetWide(n.negative, n.hi, n.lo, n.exp) == nil
+	if n.hi != 0 {
+		n = n.trimmed()
+		return v.SetWide(n.negative, n.hi, n.lo, n.exp) == nil
+	}
+	lo, exp := trim(n.lo, n.exp)
+	return v.SetWide(n.negative && lo != 0, 0, lo, exp) == nil
 }
 
 // numberOf takes a decimal apart; false: it has more digits than a number.

@@ -22,16 +22,22 @@ type reader struct {
 }
 
 // append reads a field out of the bytes that it lies in, and appends its value to r
-// if it has one: counted pulses only if their weight is known.
+// if it has one.
 func (d *reader) append(r *drivers.Reading, f *field, b []byte) {
-	raw := b[f.offset : f.offset+f.size]
-	if raw[0] == 0xFF && none(raw) || f.pulse && !d.known {
-		return
-	}
 	n := len(r.Values)
 	r.Values = append(r.Values, f.value)
-	v := &r.Values[n]
-	ok := true
+	if !d.read(&r.Values[n], f, b) {
+		r.Values = r.Values[:n]
+	}
+}
+
+// read fills v, which is as f has it, from the bytes that the field lies in. False:
+// there is no value, as of counted pulses whose weight is not known.
+func (d *reader) read(v *drivers.Value, f *field, b []byte) (ok bool) {
+	raw := b[f.offset : f.offset+f.size]
+	if raw[0] == 0xFF && none(raw) {
+		return false
+	}
 	switch f.kind {
 	case String:
 		v.Text = d.texts.latin1(raw)
@@ -39,19 +45,19 @@ func (d *reader) append(r *drivers.Reading, f *field, b []byte) {
 		v.Text = d.texts.hex(raw)
 	case Date:
 		v.Moment, ok = d.clock.stamp(binary.LittleEndian.Uint32(raw))
+		return ok
 	default:
-		ok = d.number(f, raw, v)
+		return d.number(f, raw, v)
 	}
-	if !ok {
-		r.Values = r.Values[:n]
-	}
+	return true
 }
 
 // number reads a number, with its pulse weight, divisor and unit.
 func (d *reader) number(f *field, raw []byte, v *drivers.Value) bool {
-	n, ok := f.kind.numberIn(raw)
+	n, ok := f.kind.someNumber(raw)
 	if ok && f.pulse {
 		n, ok = n.times(d.weight)
+		ok = ok && d.known
 	}
 	if ok && f.scaled {
 		n, ok = n.times(f.factor)
@@ -63,15 +69,26 @@ func (d *reader) number(f *field, raw []byte, v *drivers.Value) bool {
 	return n.into(v)
 }
 
-// row reads a record.
+// row reads a record. Its values are laid out at once, as the layout has them; one
+// that is none is taken out again.
 func (d *reader) row(l *layout, record []byte, r *drivers.Reading) {
 	r.Check = drivers.CheckCRC16
 	if l.stamp >= 0 {
 		r.Time, _ = d.clock.stamp(binary.LittleEndian.Uint32(record[l.stamp:]))
 	}
+	r.Values = append(r.Values[:0], l.values...)
+	at := 0
 	for i := range l.fields {
-		d.append(r, &l.fields[i], record)
+		v := &r.Values[i]
+		if !d.read(v, &l.fields[i], record) {
+			continue
+		}
+		if at < i {
+			r.Values[at] = *v
+		}
+		at++
 	}
+	r.Values = r.Values[:at]
 }
 
 // setWeight takes the weight of a pulse as parameter 1 has it.

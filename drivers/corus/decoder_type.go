@@ -104,9 +104,14 @@ func unsigned(b []byte) (n uint64) {
 
 // numberIn reads a numeric type; false: there is no value. b has its length.
 func (t Type) numberIn(b []byte) (number, bool) {
-	if b[0] == 0xFF && none(b) {
+	if none(b) {
 		return number{}, false
 	}
+	return t.someNumber(b)
+}
+
+// someNumber is numberIn of bytes that are not the pattern for no value.
+func (t Type) someNumber(b []byte) (number, bool) {
 	switch t {
 	case Float:
 		return float(binary.LittleEndian.Uint32(b))

@@ -40,6 +40,7 @@ type layout struct {
 	stamp     int // where the record's time stands; -1: nowhere
 	pulse     bool
 	fields    []field
+	values    []drivers.Value // of the fields, before they are read
 }
 
 // parameter is what stands behind an id. An alarm has several fields.
@@ -352,6 +353,7 @@ func (l *layout) append(f field) {
 		for _, part := range f.expanded() {
 			part.value.Flags = drivers.Logged
 			l.fields = append(l.fields, part)
+			l.values = append(l.values, part.value)
 		}
 	}
 }
