@@ -61,7 +61,7 @@ func TestTheBrokerIsOpenOnLoopback(t *testing.T) {
 	if !hears(t, b, "", "") || !hears(t, b, "anybody", "anything") {
 		t.Error("somebody was refused")
 	}
-	if d := b.directions("base"); strings.Contains(d, " -u ") || !strings.Contains(d, "-v -t 'base/#'") {
+	if d := b.directions("base", "127.0.0.1:8099"); strings.Contains(d, " -u ") || !strings.Contains(d, "-v -t 'base/#'") {
 		t.Error(d)
 	}
 }
@@ -81,7 +81,7 @@ func TestTheBrokerWantsItsLoginElsewhere(t *testing.T) {
 			t.Errorf("%s was let in", name)
 		}
 	}
-	if d := b.directions("base"); !strings.Contains(d, " -u "+b.username+" -P "+b.password+" ") {
+	if d := b.directions("base", "127.0.0.1:8099"); !strings.Contains(d, " -u "+b.username+" -P "+b.password+" ") {
 		t.Error(d)
 	}
 }
@@ -129,7 +129,7 @@ func TestDirectionsNameAnAddressThatCanBeDialled(t *testing.T) {
 		"[::]:1885":      "-h 127.0.0.1 -p 1885 ",
 		"[::1]:1886":     "-h ::1 -p 1886 ",
 	} {
-		if d := (&broker{address: address}).directions("meter2mqtt"); !strings.Contains(d, want) {
+		if d := (&broker{address: address}).directions("meter2mqtt", "127.0.0.1:8099"); !strings.Contains(d, want) {
 			t.Errorf("%s: %s", address, d)
 		}
 	}

@@ -61,11 +61,15 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	c, err := configure(dir, broker, text)
+	page, err := freePort(ctx)
 	if err != nil {
 		return err
 	}
-	head := broker.directions(c.MQTT.Base)
+	c, err := configure(dir, broker, fmt.Sprintf("[http]\nlisten = %q\n", page)+text)
+	if err != nil {
+		return err
+	}
+	head := broker.directions(c.MQTT.Base, page)
 	show := &shower{options: o, table: newTable(o.Out, head, o.Height)}
 	log := zerolog.New(zerolog.ConsoleWriter{Out: o.Notes, TimeFormat: time.TimeOnly}).
 		Level(zerolog.WarnLevel).With().Timestamp().Logger()
@@ -90,6 +94,19 @@ func start(ctx context.Context, listen string) (*broker, error) {
 		return b, nil
 	}
 	return startBroker(ctx, "127.0.0.1:0")
+}
+
+// freePort is an address for the status page, the usual one if nobody has it.
+func freePort(ctx context.Context) (string, error) {
+	var c net.ListenConfig
+	l, err := c.Listen(ctx, "tcp", "127.0.0.1:8099")
+	if err != nil {
+		l, err = c.Listen(ctx, "tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // meters starts simulated meters of each protocol, and returns the configuration
@@ -174,16 +191,17 @@ func configure(dir string, b *broker, meters string) (config.Config, error) {
 }
 
 // directions tell how to look at the demo from outside.
-func (b *broker) directions(base string) string {
+func (b *broker) directions(base, page string) string {
 	host, port, _ := net.SplitHostPort(b.dialAddress()) // a listener's own address
 	login := ""
 	if b.username != "" {
 		login = fmt.Sprintf(" -u %s -P %s", b.username, b.password)
 	}
-	return fmt.Sprintf(`meter2mqtt demo. Watch the topics in another terminal:
+	return fmt.Sprintf(`meter2mqtt demo. Look at the meters in a browser: http://%s
+Watch the topics in another terminal:
   mosquitto_sub -h %s -p %s%s -v -t '%s/#'
 Or add the MQTT integration in Home Assistant with broker %s, port %s: the meters appear by themselves.
-Ctrl-C ends it.`, host, port, login, base, host, port)
+Ctrl-C ends it.`, page, host, port, login, base, host, port)
 }
 
 // shower shows readings: on a terminal the table, else a JSON object a line.

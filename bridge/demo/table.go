@@ -54,8 +54,15 @@ func (t *table) draw(now time.Time) error {
 	share := t.share()
 	for _, name := range slices.Sorted(maps.Keys(t.meters)) {
 		r := t.meters[name]
-		fmt.Fprintf(w, "\n%s\t%s %s\ttelegram %d, %s ago\n", name, r.Meter.Manufacturer, r.Meter.ID,
-			t.counts[name], now.Sub(r.Received).Round(time.Second))
+		if share >= airy {
+			fmt.Fprintln(w)
+		}
+		rest := ""
+		if left := len(r.Values) - share; left > 0 {
+			rest = fmt.Sprintf(", +%d values", left)
+		}
+		fmt.Fprintf(w, "%s\t%s %s\ttelegram %d, %s ago%s\n", name, r.Meter.Manufacturer, r.Meter.ID,
+			t.counts[name], now.Sub(r.Received).Round(time.Second), rest)
 		writeValues(w, r.Values, share)
 	}
 	if err := w.Flush(); err != nil {
@@ -65,6 +72,9 @@ func (t *table) draw(now time.Time) error {
 	return err
 }
 
+// airy is from how many values a meter on an empty line sets the meters apart.
+const airy = 3
+
 // share is how many lines each meter's values may take, so that all meters fit on
 // the terminal.
 func (t *table) share() int {
@@ -72,18 +82,28 @@ func (t *table) share() int {
 	if height <= 0 || len(t.meters) == 0 {
 		return math.MaxInt
 	}
-	const around = 2 // the empty line and the meter's own
-	left := height - strings.Count(t.head, "\n") - 2
-	return max(1, left/len(t.meters)-around)
+	left := (height-strings.Count(t.head, "\n")-2)/len(t.meters) - 1 // without the meter's own line
+	if left > airy {
+		left-- // the empty one
+	}
+	return max(0, left)
 }
 
-// writeValues writes a line a value, at most so many lines.
+// writeValues writes a line a value, at most so many lines: numbers with a unit
+// first.
 func writeValues(w io.Writer, values []drivers.Value, lines int) {
-	for i := range values {
-		if i == lines-1 && len(values) > lines {
-			fmt.Fprintf(w, "  \tand %d more\t\n", len(values)-i)
-			return
+	telling := func(v drivers.Value) bool { return v.Kind == drivers.Number && v.Unit != "" }
+	values = slices.Clone(values)
+	slices.SortStableFunc(values, func(a, b drivers.Value) int {
+		switch {
+		case telling(a) == telling(b):
+			return 0
+		case telling(a):
+			return -1
 		}
+		return 1
+	})
+	for i := range values[:min(lines, len(values))] {
 		v := &values[i]
 		code := ""
 		if !v.Code.IsZero() {

@@ -62,7 +62,7 @@ func TestTheTableFitsTheTerminal(t *testing.T) {
 	if n := bytes.Count(out.Bytes(), []byte("\n")); n > 12 {
 		t.Errorf("%d lines:\n%s", n, out.String())
 	}
-	if !bytes.Contains(out.Bytes(), []byte("and 38 more")) {
+	if !bytes.Contains(out.Bytes(), []byte("+37 values")) {
 		t.Errorf("what is left out is not told:\n%s", out.String())
 	}
 }
