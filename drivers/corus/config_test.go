@@ -75,8 +75,8 @@ func TestTheFilesOfTheDocumentAreTaken(t *testing.T) {
 	}
 	n := 0
 	for i, block := range strings.Split(string(content), "```") {
-		text, isTOML := strings.CutPrefix(block, "toml\n")
-		if i%2 == 0 || !isTOML || strings.Contains(text, "[[meter]]") {
+		text, isLayouts := strings.CutPrefix(block, "toml corus-layouts.toml\n")
+		if i%2 == 0 || !isLayouts {
 			continue
 		}
 		n++
