@@ -131,7 +131,7 @@ func tune(ctx context.Context, open drivers.Line, c config.Meter) (drivers.Mode,
 	}
 	mode, err := c.Driver.Tune(ctx, open)
 	if ctx.Err() != nil {
-		return drivers.Mode{}, nil
+		return drivers.Mode{}, nil //nolint:nilerr // the end of ctx is none
 	}
 	return mode, err
 }

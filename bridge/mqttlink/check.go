@@ -15,11 +15,12 @@ import (
 // its remedy.
 func Check(ctx context.Context, o Options) error {
 	o.ClientID += "_check"
+	o.Will = Message{}
 	l := New(o)
 	if err := l.find(ctx); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	client := paho.NewClient(l.clientOptions(make(chan error, 1)).UnsetWill())
+	client := paho.NewClient(l.clientOptions(make(chan error, 1)))
 	err := await(ctx, client.Connect(), connectTimeout)
 	client.Disconnect(0)
 	if err == nil {

@@ -282,8 +282,10 @@ func (l *Link) clientOptions(lost chan<- error) *paho.ClientOptions {
 		SetConnectTimeout(connectTimeout).
 		SetWriteTimeout(writeTimeout).
 		SetAutoReconnect(false).
-		SetConnectRetry(false).
-		SetBinaryWill(l.options.Will.Topic, l.options.Will.Payload, 1, l.options.Will.Retain)
+		SetConnectRetry(false)
+	if w := l.options.Will; w.Topic != "" { // without a will its retain flag must not be set either
+		o.SetBinaryWill(w.Topic, w.Payload, 1, w.Retain)
+	}
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) {
 		select {
 		case lost <- err:
