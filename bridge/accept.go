@@ -12,6 +12,9 @@ import (
 // before the meter, totals only where they are plausible, the sums that the
 // meter leaves out added. It says whether a quantity is new or changed.
 func (m *meter) take(r *drivers.Reading) (announce bool) {
+	if m.picture.entries == nil {
+		m.picture.reserve(len(r.Values) + len(m.sums)) // some may have to wait for the next telegram
+	}
 	values := m.guarded(m.factors.apply(r.Values), r)
 	sent := len(values)
 	values = m.sums.derive(values)

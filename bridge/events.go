@@ -90,11 +90,11 @@ func (m *meter) tellExchange(key string, v *drivers.Value, x plausible.Exchange,
 // followExchange tells of a derived sum that fell because a part of it started
 // anew.
 func (m *meter) followExchange(key string, v *drivers.Value, at time.Time) {
-	i, known := m.picture.index[key]
+	i, known := m.picture.indexOf(key)
 	if !m.exchanged || !known {
 		return
 	}
-	if old := m.picture.entries[i].value.Number; v.Number.Cmp(old) < 0 {
+	if old := m.picture.entries[i].number; v.Number.Cmp(old) < 0 {
 		m.tellExchange(key, v, plausible.Exchange{Old: old, New: v.Number}, at)
 	}
 }

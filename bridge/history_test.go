@@ -137,7 +137,10 @@ func sumFits(t *testing.T, m *meter, seed uint64) {
 	if !known || !ok1 || !ok2 {
 		return
 	}
-	at := func(key string) time.Time { return m.picture.entries[m.picture.index[key]].pace.last }
+	at := func(key string) time.Time {
+		i, _ := m.picture.indexOf(key)
+		return m.picture.entries[i].pace.last
+	}
 	if at("1-0:1.8.0").Equal(at("1-0:1.8.1")) && at("1-0:1.8.0").Equal(at("1-0:1.8.2")) && total != one+two {
 		t.Fatalf("seed %d: the sum is %d, its parts %d and %d", seed, total, one, two)
 	}
@@ -146,11 +149,11 @@ func sumFits(t *testing.T, m *meter, seed uint64) {
 // published is a key's value in the picture, in thousandths.
 func published(t *testing.T, m *meter, key string) (int64, bool) {
 	t.Helper()
-	i, known := m.picture.index[key]
+	i, known := m.picture.indexOf(key)
 	if !known || m.picture.entries[i].stale {
 		return 0, false
 	}
-	n, err := m.picture.entries[i].value.Number.Shift(3)
+	n, err := m.picture.entries[i].number.Shift(3)
 	if err != nil {
 		t.Fatal(err)
 	}

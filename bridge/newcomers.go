@@ -43,7 +43,7 @@ func (m *meter) isNewcomer(key string, check drivers.Check) bool {
 	if check > drivers.CheckNone {
 		return false
 	}
-	i, known := m.picture.index[key]
+	i, known := m.picture.indexOf(key)
 	if known && !m.picture.entries[i].quantity.Derived {
 		return false
 	}

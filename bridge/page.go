@@ -58,7 +58,8 @@ func (m *meter) pageValue(e *entry) web.Value {
 		v.Of = fmt.Sprintf("channel %d", e.quantity.Channel)
 	}
 	if !e.stale {
-		v.Text = plain(&e.value)
+		value := e.value()
+		v.Text = plain(&value)
 	}
 	return v
 }
@@ -75,7 +76,8 @@ func (m *meter) mediumOf(channel uint8) string {
 // rank puts what is paid for first, then what flows, then the rest of what is
 // measured, then facts, and last what few people look at.
 func (m *meter) rank(key string) int {
-	q := m.picture.entries[m.picture.index[key]].quantity
+	i, _ := m.picture.indexOf(key)
+	q := m.picture.entries[i].quantity
 	if q.Code.IsZero() {
 		return 3
 	}

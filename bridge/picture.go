@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"strings"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -19,22 +18,35 @@ const (
 	staleUnknown = 3*time.Hour + 10*time.Minute
 )
 
+// maxUnindexed is up to how many entries are searched one by one: few values come
+// elsewhere than the time before, and an index takes as much as it finds.
+const maxUnindexed = 64
+
 // picture is the last accepted value of every known key of one meter.
 type picture struct {
 	time     drivers.Stamp // the meter's clock, as last said
 	received time.Time
 	entries  []entry
-	index    map[string]int // key → entries
+	index    map[string]int // key → entries; nil: they are few
 	next     int            // of entries: mostly the one that comes next
 	full     bool           // a key was refused for want of room
 }
 
-// entry is one key of a picture.
+// entry is one key of a picture. A gateway may have ten thousand meters with forty
+// of them each: it holds what its value has beyond its quantity, and of a mere
+// number, as most are, no more.
 type entry struct {
 	quantity drivers.Quantity
-	value    drivers.Value
+	number   drivers.Decimal
+	rest     *rest // nil: a number without a time of its own
 	pace     pace
 	stale    bool
+}
+
+// rest is what few values have.
+type rest struct {
+	text         string
+	moment, time drivers.Stamp
 }
 
 // renew takes an accepted value. It says whether the quantity is new, or shows
@@ -42,23 +54,93 @@ type entry struct {
 func (p *picture) renew(key string, v *drivers.Value, derived bool, now time.Time) (announce bool) {
 	i, known := p.find(key)
 	if !known {
-		if len(p.entries) >= maxEntries {
+		if i = p.add(quantityOf(key, v, derived)); i < 0 {
 			p.full = true
 			return false
 		}
-		if p.index == nil {
-			p.index = map[string]int{}
-		}
-		i = len(p.entries)
-		p.index[key] = i
-		p.entries = append(p.entries, entry{quantity: quantityOf(key, v, derived)})
 	}
 	p.next = i + 1
 	e := &p.entries[i]
 	announce = !known || e.changed(v, derived)
-	e.value, e.stale = *v, false
+	e.set(v)
 	e.pace.saw(now)
 	return announce
+}
+
+// set takes the value.
+func (e *entry) set(v *drivers.Value) {
+	e.number, e.stale = v.Number, false
+	if v.Kind != drivers.Text && v.Kind != drivers.Moment && v.Time.IsZero() {
+		e.rest = nil
+		return
+	}
+	if e.rest == nil {
+		e.rest = &rest{}
+	}
+	*e.rest = rest{v.Text, v.Moment, v.Time}
+}
+
+// value is the value that was set, as far as the picture keeps it.
+func (e *entry) value() drivers.Value {
+	v := drivers.Value{
+		Code: e.quantity.Code, Name: e.quantity.Name, Kind: e.quantity.Kind, Unit: e.quantity.Unit,
+		Channel: e.quantity.Channel, Number: e.number,
+	}
+	if e.rest != nil {
+		v.Text, v.Moment, v.Time = e.rest.text, e.rest.moment, e.rest.time
+	}
+	return v
+}
+
+// time is the time of its own that the value has; zero: none.
+func (e *entry) time() drivers.Stamp {
+	if e.rest == nil {
+		return drivers.Stamp{}
+	}
+	return e.rest.time
+}
+
+// add makes room for an entry that is not known; negative: there is none.
+func (p *picture) add(q drivers.Quantity) (at int) {
+	at = len(p.entries)
+	if at >= maxEntries {
+		return -1
+	}
+	if at == cap(p.entries) {
+		p.reserve(at + 1 + at/8)
+	}
+	p.entries = append(p.entries, entry{quantity: q})
+	switch {
+	case p.index != nil:
+		p.index[q.Key] = at
+	case len(p.entries) > maxUnindexed:
+		p.index = make(map[string]int, len(p.entries))
+		for i := range p.entries {
+			p.index[p.entries[i].quantity.Key] = i
+		}
+	}
+	return at
+}
+
+// reserve makes room for so many entries in all, and no more.
+func (p *picture) reserve(n int) {
+	if n = min(n, maxEntries); n > cap(p.entries) {
+		p.entries = append(make([]entry, 0, n), p.entries...)
+	}
+}
+
+// indexOf is where a key's entry is.
+func (p *picture) indexOf(key string) (at int, known bool) {
+	if p.index != nil {
+		at, known = p.index[key]
+		return at, known
+	}
+	for i := range p.entries {
+		if p.entries[i].quantity.Key == key {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // find is where a key's entry is. Values mostly come in the same order.
@@ -69,20 +151,17 @@ func (p *picture) find(key string) (i int, known bool) {
 	if p.next < len(p.entries) && p.entries[p.next].quantity.Key == key {
 		return p.next, true
 	}
-	i, known = p.index[key]
-	return i, known
+	return p.indexOf(key)
 }
 
 // expect makes a quantity known that has not come yet.
 func (p *picture) expect(q drivers.Quantity) {
-	if p.index == nil {
-		p.index = map[string]int{}
-	}
-	if _, known := p.index[q.Key]; known || len(p.entries) >= maxEntries {
+	if _, known := p.indexOf(q.Key); known {
 		return
 	}
-	p.index[q.Key] = len(p.entries)
-	p.entries = append(p.entries, entry{quantity: q, stale: true})
+	if i := p.add(q); i >= 0 {
+		p.entries[i].stale = true
+	}
 }
 
 func quantityOf(key string, v *drivers.Value, derived bool) drivers.Quantity {
@@ -170,7 +249,11 @@ func (e *entry) appendPayload(b []byte) []byte {
 	if e.stale {
 		return append(b, "null"...)
 	}
-	return e.value.AppendPayload(b)
+	if e.quantity.Kind == drivers.Number {
+		return e.number.AppendTo(b)
+	}
+	v := e.value()
+	return v.AppendPayload(b)
 }
 
 // plain is the value without JSON's quotes, for BASE/METER/value/KEY; empty if
@@ -179,8 +262,6 @@ func (e *entry) plain() []byte {
 	if e.stale {
 		return nil
 	}
-	if e.value.Kind == drivers.Text {
-		return []byte(e.value.Text)
-	}
-	return []byte(strings.Trim(string(e.value.AppendPayload(nil)), `"`))
+	v := e.value()
+	return []byte(plain(&v))
 }

@@ -169,7 +169,7 @@ func (m *meter) forHistory(state []byte) []byte {
 	begin := len(b)
 	for i := range m.picture.entries {
 		e := &m.picture.entries[i]
-		if e.stale || e.value.Time.IsZero() || e.value.Time.Equal(m.picture.time) {
+		if e.stale || e.time().IsZero() || e.time().Equal(m.picture.time) {
 			continue
 		}
 		if len(b) > begin {
@@ -177,7 +177,7 @@ func (m *meter) forHistory(state []byte) []byte {
 		}
 		b = drivers.AppendJSONString(b, e.quantity.Key)
 		b = append(b, `:"`...)
-		b = append(e.value.Time.AppendTo(b), '"')
+		b = append(e.time().AppendTo(b), '"')
 	}
 	dated := m.datable(state)
 	if len(b) == begin {
@@ -217,7 +217,7 @@ func (m *meter) keepLate(e journal.Entry) {
 	m.registers.hole(statistics.Hole{From: e.Received, To: e.Received})
 	r := drivers.Reading{Time: stampOf(head.Time), Received: e.Received}
 	for key, text := range values {
-		i, known := m.picture.index[key]
+		i, known := m.picture.indexOf(key)
 		n, err := drivers.ParseDecimal(text)
 		if !known || err != nil {
 			continue
@@ -250,7 +250,7 @@ func stampOf(text string) drivers.Stamp {
 
 // unitOf is the unit of a register.
 func (m *meter) unitOf(key string) (unit obis.Unit, channel uint8, digits int) {
-	i, known := m.picture.index[key]
+	i, known := m.picture.indexOf(key)
 	if !known {
 		return "", 0, 0
 	}

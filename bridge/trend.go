@@ -44,15 +44,15 @@ func (t *trend) note(now time.Time, p *picture) {
 	t.minute = minute
 	at := minute % trendPoints
 	t.known[at] = false
-	if i, known := p.index[t.key]; known && !p.entries[i].stale {
-		t.points[at], t.known[at] = p.entries[i].value.Number.Float64(), true
+	if i, known := p.indexOf(t.key); known && !p.entries[i].stale {
+		t.points[at], t.known[at] = p.entries[i].number.Float64(), true
 	}
 }
 
 // choose is the key that the trend shows, as long as the meter has nothing better.
 func (t *trend) choose(p *picture) string {
 	for _, key := range trendKeys {
-		if _, known := p.index[key]; known {
+		if _, known := p.indexOf(key); known {
 			return key
 		}
 	}
@@ -77,7 +77,7 @@ func (t *trend) shown(p *picture, medium string) *web.Trend {
 	if t == nil {
 		return nil
 	}
-	i, known := p.index[t.key]
+	i, known := p.indexOf(t.key)
 	if !known {
 		return nil
 	}

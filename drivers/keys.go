@@ -10,14 +10,15 @@ import (
 // name and what tells them apart. It remembers the names it made, so that a
 // steady stream of telegrams costs no allocation; its memory is bounded.
 type Keyer struct {
-	names map[keyOf]string
-	seen  map[keyOf]int // of the reading at hand, once it differs from the last
+	names map[keyOf]string // nil until a reading was another one than the one before
+	seen  map[keyOf]int    // of the reading at hand, once it differs from the last
 
 	// Meters keep their layout: as long as a reading shows the codes of the last
 	// one, in their order, its values have the same names.
 	last    []keyed
 	at      int  // how many of them have come
 	strayed bool // the reading is another one, or goes on where last ends
+	before  bool // an earlier reading strayed too
 }
 
 // keyed is what a value with a code and without a Record was named.
@@ -45,6 +46,7 @@ func (k *Keyer) Begin() {
 		k.seen = nil // most meters never need it again
 	}
 	clear(k.seen)
+	k.before = k.before || k.strayed
 	k.at, k.strayed = 0, false
 }
 
@@ -101,6 +103,9 @@ func (k *Keyer) find(v *Value) (key string, twice bool) {
 		return name, twice
 	}
 	name := of.text()
+	if !k.before {
+		return name, twice // most meters never ask again: last has it
+	}
 	if k.names == nil {
 		k.names = map[keyOf]string{}
 	}
