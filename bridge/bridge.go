@@ -74,9 +74,10 @@ type Bridge struct {
 	lines   lines
 	ledger  ledger
 	answers answers
-	saved   time.Time  // the memory
-	read    time.Time  // the configuration, when that was asked for by MQTT
-	late    *lateHours // nil: Home Assistant's statistics are left alone
+	saved   time.Time     // the memory
+	saving  time.Duration // how long that took
+	read    time.Time     // the configuration, when that was asked for by MQTT
+	late    *lateHours    // nil: Home Assistant's statistics are left alone
 }
 
 // New makes a gateway; Run starts it. An error is one of the configuration.

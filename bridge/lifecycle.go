@@ -76,9 +76,16 @@ func (b *Bridge) swept(name string) {
 	delete(b.past, name)
 }
 
+// savingShare is how many times as long as it took to save the memory it then
+// rests: that of thousands of meters, which learn as they come, takes a second.
+const savingShare = 20
+
 // saveIfDue saves the memory when something was learned, and now and then for
 // the totals.
 func (b *Bridge) saveIfDue(now time.Time) {
+	if now.Sub(b.saved) < savingShare*b.saving {
+		return
+	}
 	due := b.devices.hasChanged() || b.ledger.isDue()
 	for _, m := range b.everyMeter() {
 		due = m.hasLearned() || due
@@ -90,19 +97,15 @@ func (b *Bridge) saveIfDue(now time.Time) {
 
 func (b *Bridge) save(now time.Time) {
 	b.saved = now
+	start := time.Now()
 	if err := b.ledger.saveIfDue(); err != nil {
 		b.options.Log.Error().Err(err).Msg("which writes were answered cannot be saved")
 	}
-	m := memory{Meters: map[string]meterMemory{}, Past: map[string][]string{}}
-	m.Devices = b.devices.snapshot()
-	for _, meter := range b.everyMeter() {
-		m.Meters[meter.config.Name] = meter.memory()
-	}
-	maps.Copy(m.Past, b.pending())
-	if err := b.state.remember(m); err != nil {
+	if err := b.state.remember(b.writeMemory); err != nil {
 		b.options.Log.Error().Err(err).Str("hint", "is the disk full, may state.dir be written to?").
 			Msg("what was learned cannot be saved")
 	}
+	b.saving = time.Since(start)
 }
 
 // pending are the meters that have gone and are not swept yet.

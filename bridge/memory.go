@@ -1,6 +1,9 @@
 package bridge
 
 import (
+	"encoding/json"
+	"fmt"
+	"io"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -61,11 +64,42 @@ func (s *state) recall() (memory, error) {
 	return m, err
 }
 
-func (s *state) remember(m memory) error {
+// remember saves the memory.
+func (s *state) remember(write func(io.Writer) error) error {
 	if s.dir == "" {
 		return nil
 	}
-	return journal.Save(s.memoryFile(), m)
+	return journal.SaveAs(s.memoryFile(), write)
+}
+
+// writeMemory writes a memory as JSON, a meter at a time: all that ten thousand
+// meters know is many times what they take while the gateway runs.
+func (b *Bridge) writeMemory(w io.Writer) error {
+	out := json.NewEncoder(w)
+	put := func(before string, v any) error {
+		if _, err := io.WriteString(w, before); err != nil {
+			return err
+		}
+		return out.Encode(v)
+	}
+	if err := put(`{"devices":`, b.devices.snapshot()); err != nil {
+		return err
+	}
+	if err := put(`,"past":`, b.pending()); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, `,"meters":{`); err != nil {
+		return err
+	}
+	comma := ""
+	for _, m := range b.everyMeter() {
+		if err := put(fmt.Sprintf("%s%q:", comma, m.config.Name), m.memory()); err != nil {
+			return err
+		}
+		comma = ","
+	}
+	_, err := io.WriteString(w, "}}")
+	return err
 }
 
 // recall makes the meter know what it knew before a restart. What another driver
@@ -88,6 +122,7 @@ func (m *meter) recall(r meterMemory) {
 	for key, total := range r.Totals {
 		m.guard.Restore(key, total)
 	}
+	m.picture.reserve(len(r.Quantities))
 	for _, q := range r.Quantities {
 		if !m.excluded(q.Key) {
 			m.picture.expect(q.quantity())
