@@ -58,6 +58,7 @@ func (m *meter) keepRegisters(values []drivers.Value, r *drivers.Reading) {
 			}
 		}
 	}
+	m.keepStored(values, r)
 }
 
 // registerOf is the log of a value that Home Assistant keeps the sum of, or nil.

@@ -70,6 +70,24 @@ func (l *Log) Add(at time.Time, value drivers.Decimal) {
 	}
 }
 
+// Fits says whether a register that never falls can have had that value then, by
+// what is known of the time around it.
+func (l *Log) Fits(at time.Time, value drivers.Decimal) bool {
+	for i := range l.Hours {
+		h := &l.Hours[i]
+		if !h.FirstAt.Before(at) {
+			return value.Cmp(h.First) <= 0 // and all later ones are higher
+		}
+		if value.Cmp(h.First) < 0 || !h.LastAt.After(at) && value.Cmp(h.Last) < 0 {
+			return false
+		}
+		if h.LastAt.After(at) {
+			return value.Cmp(h.Last) <= 0
+		}
+	}
+	return true
+}
+
 // add widens the hour by a reading before its first or after its last.
 func (h *Hour) add(at time.Time, value drivers.Decimal, falls bool) {
 	switch {

@@ -201,3 +201,28 @@ func TestPower(t *testing.T) {
 		}
 	}
 }
+
+// What a register is said to have been fits, if it lies between what was read before
+// and after.
+func TestAValueFitsBetweenItsNeighbours(t *testing.T) {
+	var l Log
+	for m, v := range map[int]int64{10: 100, 50: 110, 190: 150, 200: 160} {
+		l.Add(at(0, m), dec(v))
+	}
+	for _, c := range []struct {
+		minute int
+		value  int64
+		want   bool
+	}{
+		{5, 100, true}, {5, 101, false}, {30, 105, true}, {30, 111, false}, {30, 99, false},
+		{50, 110, true}, {120, 110, true}, {120, 109, false}, {120, 150, true}, {120, 151, false},
+		{195, 155, true}, {300, 160, true}, {300, 159, false},
+	} {
+		if got := l.Fits(at(0, c.minute), dec(c.value)); got != c.want {
+			t.Errorf("minute %d, %d: fits %v", c.minute, c.value, got)
+		}
+	}
+	if empty := (&Log{}); !empty.Fits(at(0, 0), dec(1)) {
+		t.Error("nothing is known, and it does not fit")
+	}
+}
