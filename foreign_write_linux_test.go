@@ -2,16 +2,21 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 )
@@ -201,6 +206,192 @@ func TestAWriteThatAKillInterruptedIsUnknownAndNotRepeated(t *testing.T) {
 	}
 	if got := written(t, log, "set_primary"); !slices.Equal(got, []string{"9"}) {
 		t.Errorf("the slave was written to %v", got)
+	}
+}
+
+// relay stands between the program and a converter, and loses what it is told to.
+type relay struct {
+	at    string // where the program finds the converter
+	close func() // as a plug that is pulled
+
+	mu   sync.Mutex
+	lose func(fromMaster bool, b []byte) bool // nil: nothing
+	loud bool                                 // something was lost
+}
+
+// relayTo stands before a converter at tcp://HOST:PORT.
+func relayTo(t *testing.T, port string) *relay {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &relay{at: "tcp://" + listener.Addr().String()}
+	var done sync.WaitGroup
+	r.close = sync.OnceFunc(func() {
+		cancel()
+		_ = listener.Close()
+		done.Wait()
+	})
+	t.Cleanup(r.close)
+	done.Go(func() {
+		for {
+			master, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			slaves, err := net.Dial("tcp", strings.TrimPrefix(port, "tcp://"))
+			if err != nil {
+				_ = master.Close()
+				continue
+			}
+			context.AfterFunc(ctx, func() { _ = errors.Join(master.Close(), slaves.Close()) })
+			done.Go(func() { r.pass(slaves, master, true) })
+			done.Go(func() { r.pass(master, slaves, false) })
+		}
+	})
+	return r
+}
+
+// pass hands on what one side says, until it ends; then it ends the other.
+func (r *relay) pass(to, from net.Conn, fromMaster bool) {
+	defer func() { _ = to.Close() }()
+	b := make([]byte, 1024)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		if r.loses(fromMaster, b[:n]) {
+			continue
+		}
+		if _, err := to.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (r *relay) loses(fromMaster bool, b []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lost := r.lose != nil && r.lose(fromMaster, b)
+	r.loud = r.loud || lost
+	return lost
+}
+
+// losing sets what is lost from now on, and says whether anything was until now.
+func (r *relay) losing(what func(fromMaster bool, b []byte) bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.loud
+	r.lose, r.loud = what, false
+	return before
+}
+
+// isWrite says whether a frame is a SND_UD with data.
+func isWrite(b []byte) bool { return len(b) > 7 && b[0] == 0x68 && b[6] == 0x51 }
+
+// What a line loses decides what can be known about a write: nothing was sent, or
+// it is open what became of it. It reaches the slave once at most: by the same id it
+// is sent again only where nothing was sent.
+func TestAWriteOverALineThatLosesThings(t *testing.T) {
+	written9 := []string{"9"}
+	for name, c := range map[string]struct {
+		lose func() func(fromMaster bool, b []byte) bool
+		ok   any
+		says string
+		did  []string // what the slave noted
+		now  float64
+	}{
+		"no E5": {func() func(bool, []byte) bool {
+			wrote := false
+			return func(fromMaster bool, b []byte) bool {
+				wrote = wrote || fromMaster && isWrite(b)
+				return wrote && !fromMaster
+			}
+		}, nil, "nothing tells", written9, 9},
+		"no read-back": {func() func(bool, []byte) bool {
+			wrote, confirmed := false, false
+			return func(fromMaster bool, b []byte) bool {
+				wrote = wrote || fromMaster && isWrite(b)
+				lost := confirmed
+				confirmed = confirmed || wrote && !fromMaster
+				return lost
+			}
+		}, nil, "nothing tells", written9, 9},
+		"the write itself": {func() func(bool, []byte) bool {
+			return func(fromMaster bool, b []byte) bool { return fromMaster && isWrite(b) }
+		}, nil, "nothing tells", nil, 1},
+		"time-out": {func() func(bool, []byte) bool {
+			return func(bool, []byte) bool { return true }
+		}, false, "not sent", written9, 9}, // by the command that came again
+	} {
+		t.Run(name, func(t *testing.T) {
+			port, log := foreignBus(t, "")
+			between := relayTo(t, port)
+			r := run(t, bySecondary(between.at, "timeout = \"200ms\"\npause = \"100ms\"\nwrite = [\"address\"]"))
+			r.broker.UntilIs("meter2mqtt/heat/parameter/address", "1")
+			between.losing(c.lose())
+			const command = `{"value":9,"id":"once"}`
+			got := r.tell("set/address", command)
+			if text, _ := got["error"].(string); got["ok"] != c.ok || got["id"] != "once" || !strings.Contains(text, c.says) {
+				t.Errorf("got %v, want ok %v and %q", got, c.ok, c.says)
+			}
+			if !between.losing(nil) {
+				t.Error("nothing was lost")
+			}
+			again := r.tell("set/address", command)
+			if c.ok == nil && !cmp.Equal(got, again) || c.ok == false && again["ok"] != true {
+				t.Errorf("the same id again: got %v, then %v", got, again)
+			}
+			if got := written(t, log, "set_primary"); !slices.Equal(got, c.did) {
+				t.Errorf("the slave was written to %v, want %v", got, c.did)
+			}
+			if got := r.tell("get/address", ""); got["value"] != c.now {
+				t.Errorf("its address is %v now, want %v", got, c.now)
+			}
+		})
+	}
+}
+
+func TestWhatMayNotBeWrittenReachesNoForeignSlave(t *testing.T) {
+	port, log := foreignBus(t, "")
+	between := relayTo(t, port)
+	r := run(t, bySecondary(between.at, `write = ["address"]`))
+	r.broker.UntilIs("meter2mqtt/heat/parameter/address", "1")
+	refused := func(name, says string, got map[string]any) {
+		t.Helper()
+		if text, _ := got["error"].(string); got["ok"] != false || !strings.Contains(text, says) {
+			t.Errorf("%s: got %v, want %q", name, got, says)
+		}
+	}
+	refused("not allowed", "may not be written", r.tell("set/reset", "PRESS"))
+	refused("wrong type", "not a decimal number", r.tell("set/address", "five"))
+	refused("out of range", "takes 0 to 250", r.tell("set/address", "251"))
+	before := len(r.broker.Seen("meter2mqtt/heat/result"))
+	r.broker.Publish("meter2mqtt/heat/set/address", "9", true)
+	// To whoever is there already the broker hands it on as a fresh one.
+	if got := r.result(before); got["ok"] != true {
+		t.Errorf("at once: got %v", got)
+	}
+	r.broker.Cut()
+	refused("retained", "retained", r.result(before+1))
+	r.broker.Publish("meter2mqtt/heat/set/address", "", true)
+	refused("empty", "got none", r.result(before+2))
+
+	between.close()
+	r.broker.Until("a line that is down", func(m brokertest.Message) bool {
+		return m.Topic == "meter2mqtt/heat/diagnostic" && !strings.Contains(m.Payload, `"line":"open"`)
+	})
+	refused("offline", "not open", r.tell("set/address", "10"))
+	if got := written(t, log, "set_primary"); !slices.Equal(got, []string{"9"}) {
+		t.Errorf("the slave was written to %v", got)
+	}
+	for _, kind := range []string{"application_reset", "set_clock", "select_for_readout"} {
+		if got := written(t, log, kind); len(got) != 0 {
+			t.Errorf("%s: the slave noted %v", kind, got)
+		}
 	}
 }
 
