@@ -239,6 +239,9 @@ func (b *Bridge) startLinesWith(ctx context.Context, meters []*meter, r *recordi
 	for _, key := range order {
 		l := newLine(byPort[key], zonesOf, b.options.Observe)
 		l.recording = r
+		if len(l.meters) > 1 {
+			l.log = b.options.Log // what the line does is not the doing of its first meter
+		}
 		b.startLine(ctx, key, l)
 	}
 }

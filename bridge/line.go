@@ -36,6 +36,7 @@ type line struct {
 	favours    int        // how many of them went before a meter that is due
 	searches   searches
 	strangers  map[drivers.Identity]bool // told of
+	strays     losses                    // of which nothing tells whose they were
 }
 
 // newLine makes the line of meters that name the same port.
@@ -147,7 +148,7 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 	if err := l.tune(ctx, open); err != nil {
 		return err
 	}
-	watch := watch{since: time.Now(), log: l.log, hint: driver.Hint}
+	watch := watch{since: time.Now(), log: l.log.With().Stringer("port", l.meters[0].config.Port).Logger(), hint: driver.Hint}
 	ears.stranger = func(id drivers.Identity) {
 		watch.heard = true
 		l.overhear(id)
@@ -162,7 +163,7 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 		},
 		Lost: func(e *drivers.FrameError) {
 			watch.lost(e)
-			l.meters[ears.at].refuse(e, time.Now())
+			l.lost(e, ears.at, time.Now())
 		},
 		Bytes: func(p []byte) {
 			watch.bytes(p)
@@ -177,6 +178,20 @@ func (l *line) listen(ctx context.Context, open drivers.Line) error {
 		return drivers.WithHint(err, driver.Hint)
 	}
 	return err
+}
+
+// lost notes a frame that the decoder of a meter has lost. One that may be of any
+// meter is lost by the decoders of all: it counts once, and for none of them.
+func (l *line) lost(e *drivers.FrameError, decoder int, now time.Time) {
+	switch {
+	case !e.Stray:
+		l.meters[decoder].refuse(e, now)
+	case decoder == 0:
+		log := l.log.With().Stringer("port", l.meters[0].config.Port).Logger()
+		l.strays.tick(now, log)
+		l.strays.lost(e, now, log)
+		l.meters[0].remember(e, now)
+	}
 }
 
 // accept hands a reading to its meter. The observer sees it first: the bridge

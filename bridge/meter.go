@@ -198,6 +198,13 @@ func (m *meter) refuse(e *drivers.FrameError, now time.Time) {
 	}
 }
 
+// remember keeps a frame that the line lost for a report, and counts it nowhere.
+func (m *meter) remember(e *drivers.FrameError, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lostFrames.note(e, now, m.flight)
+}
+
 // setLine notes what the line does.
 func (m *meter) setLine(s transport.State, now time.Time) {
 	m.mu.Lock()

@@ -55,6 +55,32 @@ func TestMetersShareARadioReceiverAndStrangersAreToldOnce(t *testing.T) {
 	}
 }
 
+// A telegram that arrives in pieces may be of any meter, so it is told once and
+// makes none of them look badly heard; where its header is whole it is of the one
+// that the header names.
+func TestADamagedTelegramCountsForTheMeterItIsOfAlone(t *testing.T) {
+	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
+	b.Start()
+	defer b.Stop()
+	g.configure(b, radioMeter("one", m.port(), "11111111")+radioMeter("two", m.port(), "22222222"))
+	g.start()
+	damage := func(line string, at int) string { return line[:at] + "00" + line[at+2:] }
+	one, two := radioLine(t, "11111111", 1001), radioLine(t, "22222222", 2002)
+	m.say(one + two)
+	m.say(damage(one, 20)) // the CRC of the header
+	m.say(damage(two, len(two)-4))
+	m.say(radioLine(t, "11111111", 1003) + radioLine(t, "22222222", 2004))
+	untilField(b, "meter2mqtt/one/state", "8-0:1.0.0", "1.003")
+	untilField(b, "meter2mqtt/two/state", "8-0:1.0.0", "2.004")
+	g.stop()
+	for name, want := range map[string]string{"one": "0", "two": "1"} {
+		untilField(b, "meter2mqtt/"+name+"/diagnostic", "refused", want)
+	}
+	if n := strings.Count(g.log.String(), `"message":"frames lost"`); n != 2 {
+		t.Errorf("told %d times of two lost telegrams: %s", n, g.log.String())
+	}
+}
+
 func TestTelegramsOfATopicReachTheMetersTheyAreOf(t *testing.T) {
 	b, g := brokertest.New(t), newGateway(t)
 	b.Start()

@@ -39,6 +39,11 @@ type FrameError struct {
 	Got, Want uint32 // for checks: what stood there, what was computed
 	Err       error  // ErrChecksum, ErrShort, ErrSyntax, ErrAuth …
 	Hint      string // a constant: what to change, or ""
+
+	// Stray: nothing tells whether it was of the meter that the decoder reads. On a
+	// line that many share it says how good the line is, not how well that meter is
+	// heard.
+	Stray bool
 }
 
 // Error tells field, offset and cause, and for a check both numbers.

@@ -84,12 +84,17 @@ func (l *layers) take(n int) []byte {
 	return l.b[l.at-n : l.at]
 }
 
+// linkAddress is the address of a link header. It has the manufacturer in front of
+// the number, other headers behind.
+func linkAddress(b []byte) [8]byte {
+	return [8]byte{b[4], b[5], b[6], b[7], b[2], b[3], b[8], b[9]}
+}
+
 // parse reads the layers from the link to the transport header. keys decipher the
 // extended link layer.
 func (l *layers) parse(b []byte, k *keys) *flaw {
 	*l = layers{b: b, at: linkHeader}
-	// The link has the manufacturer before the address, headers behind.
-	l.link = [8]byte{b[4], b[5], b[6], b[7], b[2], b[3], b[8], b[9]}
+	l.link = linkAddress(b)
 	l.sender = l.link
 	for {
 		ci := l.take(1)

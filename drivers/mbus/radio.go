@@ -35,6 +35,7 @@ type receiver struct {
 	strict bool // CRCs have been seen: a telegram without is a damaged one
 	plain  []byte
 	fault  drivers.FrameError
+	head   []byte // of the telegram that was lost: its link header, if a CRC vouches for it
 }
 
 // inputForm is what a receiver sends, told by its first bytes.
@@ -74,7 +75,7 @@ func (r *receiver) next() ([]byte, drivers.Check, error) {
 		if r.closed > r.start {
 			b, whole = r.buf[r.start:r.closed], true
 		}
-		r.from = r.start
+		r.from, r.head = r.start, nil
 		if r.form == undecided {
 			if len(b) < enough && !whole {
 				return nil, 0, drivers.ErrMore
@@ -207,6 +208,7 @@ func (r *receiver) measure(b []byte) (int, drivers.Check) {
 		return max(n, linkHeader+crcLength), drivers.CheckNone
 	}
 	if sealed(b[:linkHeader+crcLength]) {
+		r.head = b[:linkHeader]
 		rest := n - linkHeader
 		return n + crcLength + (rest+blockA-1)/blockA*crcLength, drivers.CheckCRC16
 	}
@@ -263,6 +265,7 @@ func (r *receiver) blocks(b []byte, first, size int) ([]byte, drivers.Check, err
 			return nil, 0, r.unsealed(b[:n], at, total)
 		}
 		plain = append(plain, b[:n-crcLength]...)
+		r.head = plain[:min(len(plain), linkHeader)]
 		b = b[n:]
 		at += n
 	}

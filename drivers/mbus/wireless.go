@@ -99,6 +99,7 @@ type WirelessDecoder struct {
 	layers  layers
 	keys    *keys
 	wanted  Address
+	selects bool // there are meters that are not wanted
 	formats formats
 	fault   drivers.FrameError
 
@@ -149,7 +150,7 @@ func NewWirelessDecoder(c *WirelessConfig, zone *time.Location) (*WirelessDecode
 	if err != nil {
 		return nil, fmt.Errorf("%s: key: %w", wirelessName, err)
 	}
-	return &WirelessDecoder{app: application{reader: reader{zone: zone}}, keys: k, wanted: wanted}, nil
+	return &WirelessDecoder{app: application{reader: reader{zone: zone}}, keys: k, wanted: wanted, selects: c.ID != ""}, nil
 }
 
 // Feed takes the next bytes.
@@ -158,11 +159,19 @@ func (d *WirelessDecoder) Feed(p []byte) { d.in.feed(p) }
 // Gap says that the receiver fell silent or the input ended.
 func (d *WirelessDecoder) Gap() { d.in.gap() }
 
-// Next is the next reading, ErrMore or a *drivers.FrameError.
+// Next is the next reading, ErrMore or a *drivers.FrameError. A damaged telegram is
+// the configured meter's if a CRC vouches for the header that says so; one of
+// another meter is passed over, and one of which nothing is certain is stray.
 func (d *WirelessDecoder) Next(r *drivers.Reading) error {
 	for {
 		b, check, err := d.in.next()
-		if err != nil {
+		switch {
+		case errors.Is(err, drivers.ErrMore):
+			return err
+		case err != nil && d.isAnothers(d.in.head):
+			continue
+		case err != nil:
+			d.in.fault.Stray = d.selects && len(d.in.head) < linkHeader
 			return err
 		}
 		found, f := d.telegram(r, b)
@@ -187,6 +196,12 @@ func (d *WirelessDecoder) Next(r *drivers.Reading) error {
 func (d *WirelessDecoder) wants() bool {
 	l := &d.layers
 	return d.wanted.fits(l.link) || d.wanted.fits(l.sender) || d.wanted.fits(l.header.meter)
+}
+
+// isAnothers says whether a link header, which may be missing, names a meter that
+// is not the configured one.
+func (d *WirelessDecoder) isAnothers(head []byte) bool {
+	return len(head) == linkHeader && !d.wanted.fits(linkAddress(head))
 }
 
 func (d *WirelessDecoder) refuse(f *flaw, length int) error {

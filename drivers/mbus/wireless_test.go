@@ -201,6 +201,63 @@ func TestOnlyTheConfiguredMeterIsRead(t *testing.T) {
 	}
 }
 
+// What is damaged behind a header that a CRC vouches for is of the meter that the
+// header names; else it may be of any meter that the receiver hears.
+func TestADamagedTelegramIsOfTheMeterThatIsCertain(t *testing.T) {
+	plain := stripped(t) // of 12345678
+	formA := AppendFormatA(nil, plain)
+	formB, err := AppendFormatB(nil, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := unhex(t, volumeTelegram)
+	damage := func(b []byte, at int) []byte {
+		b = append([]byte(nil), b...)
+		b[at] ^= 1
+		return b
+	}
+	for _, c := range []struct {
+		name, id string
+		input    []byte
+		lost     int
+		stray    bool
+	}{
+		{"behind the header, its own", "12345678", damage(formA, 20), 1, false},
+		{"behind the header, another's", "11111111", damage(formA, 20), 0, false},
+		{"cut behind the header, its own", "12345678", formA[:40], 1, false},
+		{"cut behind the header, another's", "11111111", formA[:40], 0, false},
+		{"in the second block of format B, its own", "12345678", damage(formB, 130), 1, false},
+		{"in the second block of format B, another's", "11111111", damage(formB, 130), 0, false},
+		// Its length counts no CRCs, so they are a second piece.
+		{"in the header", "12345678", damage(formA, 5), 2, true},
+		{"in the header, for a part of an id", "1234567F", damage(formA, 5), 2, true},
+		{"in the first block of format B", "12345678", damage(formB, 20), 1, true},
+		{"in the header, where every meter is read", "", damage(formA, 5), 2, false},
+		{"cut in a line of hex, its own", "12345678", []byte(hexOf(formA[:40]) + "\n"), 1, false},
+		{"cut in a line of hex, another's", "11111111", []byte(hexOf(formA[:40]) + "\n"), 0, false},
+		{"a line of hex that is no telegram", "12345678", []byte(hexOf(damage(plain, 0)) + "\n"), 1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, err := NewWirelessDecoder(&WirelessConfig{ID: c.id}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.input[0] == plain[0] || c.input[0] == formB[0] {
+				decode(t, d, good) // from here on a telegram without CRCs is a damaged one
+			}
+			all := decode(t, d, c.input)
+			if len(all.readings) != 0 || len(all.lost) != c.lost {
+				t.Fatalf("got %+v, want %d lost", all, c.lost)
+			}
+			for _, f := range all.lost {
+				if f.Stray != c.stray {
+					t.Errorf("%v: stray %v, want %v", &f, f.Stray, c.stray)
+				}
+			}
+		})
+	}
+}
+
 func TestOtherMetersAreToldOnce(t *testing.T) {
 	d, err := NewWirelessDecoder(&WirelessConfig{ID: "00000000"}, nil)
 	if err != nil {
