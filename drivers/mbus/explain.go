@@ -454,6 +454,9 @@ func (x *radio) step() bool {
 	}
 	l := x.sent()
 	if lost, ok := errors.AsType[*drivers.FrameError](err); ok {
+		if in.form == asBytes { // what follows may turn out to be another's
+			l = x.whole.Cut(in.from, in.from+lost.Length)
+		}
 		l.Mark(0, len(l.Data), "damaged telegram", "")
 		if len(l.Data) > linkHeader {
 			markLink(l.In("telegram"))

@@ -31,6 +31,7 @@ type receiver struct {
 	start  int
 	from   int // where what was looked at last began
 	closed int // what lies before it ended with a Gap
+	given  int // what lies before it was given up with a telegram, and told
 	form   inputForm
 	strict bool // CRCs have been seen: a telegram without is a damaged one
 	plain  []byte
@@ -60,6 +61,7 @@ func (r *receiver) feed(p []byte) {
 		n := copy(r.buf, r.buf[r.start:])
 		r.buf = r.buf[:n]
 		r.closed = max(0, r.closed-r.start)
+		r.given = max(0, r.given-r.start)
 		r.start = 0
 	}
 	r.buf = append(r.buf, p...)
@@ -89,7 +91,10 @@ func (r *receiver) next() ([]byte, drivers.Check, error) {
 			return r.printed()
 		case r.form == asLines:
 		case plausible(b, whole):
-			return r.sent(b, whole)
+			plain, check, err := r.sent(b, whole)
+			if plain != nil || err != nil {
+				return plain, check, err
+			}
 		default:
 			r.start++
 		}
@@ -97,18 +102,43 @@ func (r *receiver) next() ([]byte, drivers.Check, error) {
 	return nil, 0, drivers.ErrMore
 }
 
-// sent takes the telegram that b begins with.
-func (r *receiver) sent(b []byte, whole bool) ([]byte, drivers.Check, error) {
+// sent takes the telegram that b begins with; nothing if it is no telegram, and
+// that was told.
+func (r *receiver) sent(b []byte, whole bool) (plain []byte, check drivers.Check, err error) {
 	n, check := r.measure(b)
 	switch {
 	case n <= len(b):
-		r.start += n
-		return r.strip(b[:n], check)
+		plain, check, err = r.strip(b[:n], check)
 	case whole:
-		r.start += len(b)
-		return nil, 0, r.lose("frame", len(b), len(b), drivers.ErrShort)
+		n = len(b)
+		err = r.lose("frame", n, n, drivers.ErrShort)
+	default:
+		return nil, 0, drivers.ErrMore
 	}
-	return nil, 0, drivers.ErrMore
+	if err == nil {
+		r.start += n
+		return plain, check, nil
+	}
+	if !r.giveUp(n) {
+		return nil, 0, nil
+	}
+	return nil, 0, err
+}
+
+// giveUp leaves a damaged telegram of n bytes. Where CRCs tell a telegram from what
+// looks like one, the next may begin inside it: its length may be what is damaged.
+// news: it does not begin in what was given up before, which may have been of
+// format A, and longer.
+func (r *receiver) giveUp(n int) (news bool) {
+	if !r.strict {
+		r.start += n
+		return true
+	}
+	if news = r.start >= r.given; news {
+		r.given = r.start + n + crcLength*(2+n/blockA)
+	}
+	r.start++
+	return news
 }
 
 // printed takes the telegram of a line, which must be all of it.
