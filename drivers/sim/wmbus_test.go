@@ -87,17 +87,18 @@ func TestAReceiverHearsThreeMeters(t *testing.T) {
 }
 
 func TestWirelessFaultsCostTheirTelegramAlone(t *testing.T) {
-	for fault, cause := range map[string]error{"bad-check=3": drivers.ErrChecksum, "plain=1": drivers.ErrAuth} {
-		text, ids := wirelessText(t, 27, fault)
-		readings, lost := radioReadings(t, text, ids[0], ExampleRadioKey)
-		if len(lost) == 0 || !errors.Is(lost[0], cause) {
-			t.Errorf("%s: %v", fault, lost)
-		}
-		if fault != "plain=1" && len(readings) != 9 {
-			t.Errorf("%s: %d readings of the others' turns", fault, len(readings))
-		}
+	text, ids := wirelessText(t, 27, "plain=1")
+	if readings, lost := radioReadings(t, text, ids[0], ExampleRadioKey); len(readings) != 0 || len(lost) != 9 || !errors.Is(lost[0], drivers.ErrAuth) {
+		t.Errorf("without encryption: %d readings, %v", len(readings), lost)
 	}
-	text, ids := wirelessText(t, 27, "cut=2")
+	text, ids = wirelessText(t, 27, "bad-check=3") // of the third meter, each time
+	if readings, lost := radioReadings(t, text, ids[2], ""); len(readings) != 0 || len(lost) != 9 || !errors.Is(lost[0], drivers.ErrChecksum) {
+		t.Errorf("with wrong CRCs: %d readings, %v", len(readings), lost)
+	}
+	if readings, lost := radioReadings(t, text, ids[0], ExampleRadioKey); len(readings) != 9 || len(lost) != 0 {
+		t.Errorf("with wrong CRCs of another meter: %d readings, %v", len(readings), lost)
+	}
+	text, ids = wirelessText(t, 27, "cut=2")
 	if readings, _ := radioReadings(t, text, ids[0], ExampleRadioKey); len(readings) < 4 || len(readings) > 5 {
 		t.Errorf("with half of the lines cut off: %d readings", len(readings))
 	}
