@@ -20,7 +20,7 @@
 
 GO        ?= go
 FUZZTIME  ?= 10m
-FUZZSHORT ?= 5s
+FUZZSHORT ?= 2s
 PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6 darwin/arm64 windows/amd64
 
 # Built from a tarball, without git, these stay empty and the build falls back
@@ -41,9 +41,11 @@ LINT         := .cache/bin/golangci-lint-$(LINT_VERSION)
 build:
 	$(BUILD) -o bin/meter2mqtt .
 
+# Many packages wait for meters most of the time, so more of them run at once than
+# there are processors.
 .PHONY: test
 test:
-	$(GO) test -race -shuffle=on ./...
+	$(GO) test -race -shuffle=on -p 4 ./...
 
 .PHONY: check
 check: format-check lint vet build test fuzz-short cross generate-check
