@@ -46,7 +46,11 @@ type asked struct {
 
 // every is the time between two readings.
 func (a *asked) every() time.Duration {
-	return cmp.Or(a.meter.config.Every, a.meter.config.Driver.Every, usualEvery)
+	every := cmp.Or(a.meter.config.Every, a.meter.config.Driver.Every, usualEvery)
+	if s, can := a.session.(drivers.Sparing); can {
+		every *= time.Duration(s.Rest())
+	}
+	return every
 }
 
 // poll asks the meters of an open line in turns until the line fails: whose turn

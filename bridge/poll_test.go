@@ -29,6 +29,7 @@ type asking struct {
 	total int64
 	open  int // sessions
 	dials int
+	rest  int // that sessions want
 }
 
 // name stands for a driver's own configuration.
@@ -79,6 +80,8 @@ func (s *askedSession) Close(context.Context) error {
 	s.open--
 	return nil
 }
+
+func (s *askedSession) Rest() int { return max(s.rest, 1) }
 
 // bubbleStart is midnight at which every synctest bubble begins.
 var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -142,6 +145,13 @@ func TestADeadMeterIsAskedOnceARound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &asking{took: 3 * time.Second, total: 5, err: map[string]error{"dead": drivers.ErrTimeout}}
 		wantAsked(t, pollFor(t, a, 130*time.Second, "dead", "good"), "dead@0", "good@3", "good@11", "dead@60", "good@63", "dead@120", "good@123")
+	})
+}
+
+func TestAMeterThatWantsRestIsAskedHalfAsOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &asking{total: 5, rest: 2}
+		wantAsked(t, pollFor(t, a, 5*time.Minute, "a"), "a@0", "a@5", "a@120", "a@240")
 	})
 }
 

@@ -125,6 +125,12 @@ type Historian interface {
 	History(ctx context.Context, from, to time.Time, each func(*Reading) error) error
 }
 
+// Sparing is a Session that may bear fewer readings than were asked for, as one by
+// radio does.
+type Sparing interface {
+	Rest() int // how many times the configured interval to leave between two readings; usually 1
+}
+
 // Attachment is what whoever keeps a session gives it.
 type Attachment struct {
 	Memory string               // what an earlier session with the same meter gave Keep; "": nothing

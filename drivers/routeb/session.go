@@ -29,6 +29,7 @@ type module interface {
 	rejoin(ctx context.Context) error
 	send(ctx context.Context, frame []byte) error
 	restricted(ctx context.Context) (bool, error) // whether the transmit time is used up
+	transmitted(ctx context.Context) (time.Duration, error)
 	leave(ctx context.Context) error
 	check() drivers.Check
 }
@@ -53,6 +54,7 @@ type session struct {
 	talk   talk
 	meter  meter
 	timing timing
+	air    air
 
 	unasked []*drivers.Reading
 	owed    []Frame // answers to what the meter asked or told

@@ -109,6 +109,9 @@ func (s *session) Read(ctx context.Context, want []obis.Code, r *drivers.Reading
 		}
 		list = append(list, more...)
 		s.meter.reads++
+		if err := s.lookAtAir(ctx); err != nil {
+			return err
+		}
 	}
 	s.decode(append(ground, list...), r)
 	s.addStrength(want, r)

@@ -20,6 +20,7 @@ var routeBFaults = []Fault{
 	{Name: "ended", Every: 20, Doc: "the meter ends the session"},
 	{Name: "expired", Every: 20, Doc: "the session expires and is not renewed"},
 	{Name: "limited", Every: 15, Doc: "the module's transmit time is used up for two seconds"},
+	{Name: "costly", Every: 1, Doc: "a transmission takes ten seconds of air time"},
 	{Name: "not-found", Every: 2, Doc: "a scan finds nothing"},
 	{Name: "not-accepted", Every: 2, Doc: "the meter does not accept us"},
 }

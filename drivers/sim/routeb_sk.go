@@ -24,7 +24,8 @@ type skStick struct {
 	id, password string
 	joined       bool
 	limited      bool
-	round        int // of joins, so that what a session was to do later ends with it
+	sent         time.Duration // of transmitting, in all
+	round        int           // of joins, so that what a session was to do later ends with it
 }
 
 // serveSK serves a line as a module of either kind.
@@ -137,12 +138,22 @@ func (s *skStick) takeDatagram() bool {
 	return true
 }
 
+// airTime is how long a frame is on the air at 100 kbit/s, with some 80 bytes of
+// headers.
+func airTime(frame []byte) time.Duration {
+	return time.Duration(80+len(frame)) * 8 * time.Second / 100_000
+}
+
 // transmit sends a frame to the meter, which answers after a while.
 func (s *skStick) transmit(frame []byte) {
 	if !s.joined || s.limited || s.meter.due("not-sent") {
 		s.event(0x21, 1)
 		s.tell("OK")
 		return
+	}
+	s.sent += airTime(frame)
+	if s.meter.due("costly") {
+		s.sent += 10 * time.Second
 	}
 	s.event(0x21, 0)
 	s.tell("OK")
@@ -247,6 +258,9 @@ func (s *skStick) register(args []string) {
 		}
 	}
 	old, known := s.registers[name]
+	if name == "SFD" {
+		old = fmt.Sprintf("%016X", s.sent.Milliseconds())
+	}
 	switch {
 	case !known:
 		s.tell("FAIL ER06")

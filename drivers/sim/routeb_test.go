@@ -153,6 +153,54 @@ func TestEveryRouteBModelIsReadWithEveryFault(t *testing.T) {
 	}
 }
 
+// A meter asked twice a minute, each request for ten seconds of air: after half an
+// hour it wants rest, and an hour after that it does not.
+func TestASessionWantsRestWhileAirTimeIsScarce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := aRouteBSession(t, aRouteBPipe(t, Options{Clock: atNoon, Faults: []string{"costly=1"}}))
+		rested, reads := s.(drivers.Sparing), 0
+		var r drivers.Reading
+		for ; rested.Rest() == 1 && reads < 100; reads++ {
+			if err := s.Read(t.Context(), nil, &r); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(30 * time.Second)
+		}
+		if rested.Rest() != 2 || reads < 25 || reads > 32 {
+			t.Errorf("after %d readings it wants %d times the rest", reads, rested.Rest())
+		}
+		time.Sleep(time.Hour)
+		for range 2 {
+			if err := s.Read(t.Context(), nil, &r); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if rested.Rest() != 1 {
+			t.Error("it wants rest an hour later")
+		}
+	})
+}
+
+// Three tries and the patience of the usual configuration.
+func TestAnAnswerThatDoesNotComeIsGivenUpInSeconds(t *testing.T) {
+	for _, model := range routeBModels {
+		t.Run(model.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := aRouteBSession(t, aRouteBPipe(t, Options{Model: model.Name, Clock: atNoon, Faults: []string{"silence=1"}}))
+				var r drivers.Reading
+				for try := range 3 {
+					began := time.Now()
+					err := s.Read(t.Context(), nil, &r)
+					if took := time.Since(began); !errors.Is(err, drivers.ErrTimeout) || took > time.Minute {
+						t.Errorf("try %d: after %s %v", try, took, err)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestEveryRouteBModelIsReadOnATerminal(t *testing.T) {
 	for _, model := range routeBModels {
 		t.Run(model.Name, func(t *testing.T) {
