@@ -8,33 +8,101 @@ import (
 )
 
 const (
-	// flightBytes is how much of what a line said is remembered: the longest
+	// flightBytes is how much of what a line said is remembered at most: the longest
 	// telegrams have 16 kB.
 	flightBytes = 16 << 10
+	// flightBegins is how much room there is at first. Ten thousand meters with short
+	// telegrams need no more.
+	flightBegins = 1 << 10
 	// flightFrames is how many refused frames of a meter are remembered.
 	flightFrames = 8
 )
 
 // flight is a line's flight recorder: the last bytes that it said. They are kept
 // when a frame is refused, so that a report can show them; in between it costs a
-// copy of what has arrived.
+// copy of what has arrived. Its room grows only with what a meter of the line may
+// still ask for.
 type flight struct {
 	mu    sync.Mutex
-	ring  [flightBytes]byte
-	total int64 // bytes that ever came
+	ring  []byte
+	total int64   // bytes that ever came
+	marks []int64 // of each meter: from where on it may ask
+}
+
+// join gives a meter of the line its place among the marks.
+func (f *flight) join() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.marks = append(f.marks, f.total)
+	return len(f.marks) - 1
+}
+
+// begin says that nobody will ask for what has come so far, and how much that is.
+func (f *flight) begin() int64 {
+	if f == nil {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.marks {
+		f.marks[i] = f.total
+	}
+	return f.total
+}
+
+// keep says from where on the meter at a place may ask, and how many bytes have come.
+func (f *flight) keep(place int, from int64) int64 {
+	if f == nil {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if place < len(f.marks) {
+		f.marks[place] = from
+	}
+	return f.total
 }
 
 // hear takes what has just arrived.
 func (f *flight) hear(p []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.grow(f.total + int64(len(p)))
 	f.total += int64(len(p))
-	if len(p) > flightBytes {
-		p = p[len(p)-flightBytes:]
+	size := len(f.ring)
+	if len(p) > size {
+		p = p[len(p)-size:]
 	}
-	at := int((f.total - int64(len(p))) % flightBytes)
+	at := int((f.total - int64(len(p))) % int64(size))
 	n := copy(f.ring[at:], p)
-	copy(f.ring[:], p[n:])
+	copy(f.ring, p[n:])
+}
+
+// grow makes room for all that may be asked for once total bytes have come.
+func (f *flight) grow(total int64) {
+	if len(f.ring) == flightBytes || len(f.ring) > 0 && total <= int64(len(f.ring)) {
+		return
+	}
+	from := f.total
+	for _, mark := range f.marks {
+		from = min(from, mark)
+	}
+	if len(f.marks) == 0 {
+		from = 0
+	}
+	size := max(len(f.ring), flightBegins)
+	for size < flightBytes && int64(size) < total-from {
+		size *= 2
+	}
+	if size == len(f.ring) {
+		return
+	}
+	old := f.ring
+	f.ring = make([]byte, size)
+	for at := max(0, f.total-int64(len(old))); at < f.total; {
+		n := copy(f.ring[at%int64(size):], old[at%int64(len(old)):])
+		at += min(int64(n), f.total-at)
+	}
 }
 
 // now is how many bytes have come.
@@ -54,12 +122,13 @@ func (f *flight) since(dst []byte, from int64) []byte {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	from = max(from, f.total-flightBytes, 0)
+	size := int64(len(f.ring))
+	from = max(from, f.total-size, 0)
 	for from < f.total {
-		at := int(from % flightBytes)
-		n := min(flightBytes-at, int(f.total-from))
+		at := from % size
+		n := min(size-at, f.total-from)
 		dst = append(dst, f.ring[at:at+n]...)
-		from += int64(n)
+		from += n
 	}
 	return dst
 }
@@ -84,14 +153,25 @@ type lostFrames struct {
 	// before it did.
 	last, before int64
 	again        bool // the one that ended last was refused too
+	place        int  // of the meter in the flight
 }
 
 // dealt notes that a good telegram has ended.
-func (r *lostFrames) dealt(f *flight) { r.before, r.last, r.again = r.last, f.now(), false }
+func (r *lostFrames) dealt(f *flight) {
+	r.before, r.again = r.last, false
+	r.last = f.keep(r.place, r.before)
+}
+
+// hears begins anew with the flight of another line.
+func (r *lostFrames) hears(f *flight) {
+	r.place = f.join()
+	r.last, r.again = f.now(), false
+	r.before = r.last
+}
 
 // begin notes that what follows is the answer to a question.
 func (r *lostFrames) begin(f *flight) {
-	r.last, r.again = f.now(), false
+	r.last, r.again = f.begin(), false
 	r.before = r.last
 }
 
@@ -105,7 +185,8 @@ func (r *lostFrames) note(e *drivers.FrameError, now time.Time, f *flight) {
 		slot.lead = max(0, len(slot.bytes)-int(f.now()-r.last))
 	}
 	// What follows may have begun before this was given up.
-	r.before, r.last, r.again = r.last, f.now(), true
+	r.before, r.again = r.last, true
+	r.last = f.keep(r.place, r.before)
 }
 
 // kept is how many refused frames are remembered.

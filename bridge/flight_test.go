@@ -36,6 +36,50 @@ func TestAFlightRemembersTheLastBytesOfItsLine(t *testing.T) {
 	}
 }
 
+func TestAFlightTakesTheRoomThatItsTelegramsNeed(t *testing.T) {
+	for _, c := range []struct{ telegram, room int }{{100, flightBegins}, {900, 2 * flightBegins}, {3000, 8 * flightBegins}, {flightBytes, flightBytes}} {
+		var f flight
+		m := recorded(&f)
+		for range 50 {
+			f.hear(bytes.Repeat([]byte("x"), c.telegram))
+			m.lostFrames.dealt(m.flight)
+		}
+		if len(f.ring) != c.room {
+			t.Errorf("telegrams of %d bytes take %d bytes, want %d", c.telegram, len(f.ring), c.room)
+		}
+	}
+}
+
+func TestWhatAMeterOfTheLineNeedsOutlivesTheOthers(t *testing.T) {
+	var f flight
+	quiet, loud := recorded(&f), recorded(&f)
+	f.hear([]byte("quiet "))
+	quiet.lostFrames.dealt(&f)
+	for range 100 {
+		f.hear(bytes.Repeat([]byte("x"), 50))
+		loud.lostFrames.dealt(&f)
+	}
+	quiet.refuse(&drivers.FrameError{Field: "CRC", Err: drivers.ErrChecksum}, time.Unix(0, 0))
+	if want := "quiet " + strings.Repeat("x", 5000); string(quiet.lostFrames.copies()[0].bytes) != want {
+		t.Error("what the quiet meter said is not kept")
+	}
+}
+
+func TestAQuestionLetsAFlightForget(t *testing.T) {
+	var f flight
+	first, second := recorded(&f), recorded(&f)
+	for range 100 {
+		for _, m := range []*meter{first, second} {
+			m.asks(false)
+			f.hear(bytes.Repeat([]byte("x"), 500))
+			m.lostFrames.dealt(&f)
+		}
+	}
+	if len(f.ring) != flightBegins {
+		t.Errorf("answers of 500 bytes take %d bytes, want %d", len(f.ring), flightBegins)
+	}
+}
+
 // recorded is a P1 meter whose line has a flight recorder.
 func recorded(f *flight) *meter {
 	m := &meter{log: zerolog.New(io.Discard), config: config.Meter{

@@ -114,7 +114,7 @@ func (m *meter) hears(f *flight) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.flight = f
-	m.lostFrames.begin(f)
+	m.lostFrames.hears(f)
 }
 
 // asks notes that what the line says next answers a question of ours. again: the
