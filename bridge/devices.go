@@ -17,7 +17,7 @@ type devices struct {
 	link *mqttlink.Link
 
 	mu        sync.Mutex
-	published map[string]map[string]string // meter → topic → payload
+	published map[string]map[string]string // meter → topic → outline of the payload
 	changed   bool                         // since it was saved
 }
 
@@ -36,7 +36,7 @@ func (d *devices) announce(meter string, now []discovery.Device) {
 			messages = append(messages, retained(device.Topic, removal))
 		}
 		messages = append(messages, retained(device.Topic, device.Payload))
-		after[device.Topic] = string(device.Payload)
+		after[device.Topic] = string(discovery.Outline(device.Payload))
 	}
 	for _, topic := range slices.Sorted(maps.Keys(before)) {
 		if _, stays := after[topic]; !stays {

@@ -146,7 +146,7 @@ func (r *refusal) own() []byte { return r.bytes[r.lead:] }
 
 // lostFrames are a meter's last refused frames. Their memory is used again.
 type lostFrames struct {
-	ring  [flightFrames]refusal
+	ring  []refusal
 	count int
 
 	// Where in the flight of the line the last telegram ended, and where the one
@@ -177,6 +177,9 @@ func (r *lostFrames) begin(f *flight) {
 
 // note keeps a refused frame.
 func (r *lostFrames) note(e *drivers.FrameError, now time.Time, f *flight) {
+	if len(r.ring) < flightFrames {
+		r.ring = append(r.ring, refusal{})
+	}
 	slot := &r.ring[r.count%flightFrames]
 	r.count++
 	slot.at, slot.frame = now, *e

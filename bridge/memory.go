@@ -23,7 +23,7 @@ const totalsEvery = 10 * time.Minute
 // memory is what outlives the program: memory.json in the state folder.
 type memory struct {
 	Meters map[string]meterMemory `json:"meters"`
-	// Devices are the discovery payloads that were published, by topic and by
+	// Devices are outlines of the discovery payloads that were published, by topic and by
 	// meter; the bridge's own is under "".
 	Devices map[string]map[string]string `json:"devices,omitempty"`
 	// Past are meters that have gone, with the topics on which the broker may

@@ -1,6 +1,10 @@
 package discovery
 
-import "encoding/json"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+)
 
 // platformOnly is what is left of a component that is to go.
 type platformOnly struct {
@@ -35,4 +39,21 @@ func Removal(previous, next []byte) []byte {
 	after["components"], _ = json.Marshal(components) // raw JSON by names
 	payload, _ := json.Marshal(after)
 	return payload
+}
+
+// outline is what is remembered of a payload.
+type outline struct {
+	Components map[string]platformOnly `json:"components"`
+	Digest     string                  `json:"digest"`
+}
+
+// Outline is what Removal has to know of a payload that was published, a tenth of
+// it: its entities, and a digest, so that two outlines differ if the payloads do.
+func Outline(payload []byte) []byte {
+	var o outline
+	_ = json.Unmarshal(payload, &o) // of what is no payload of ours the digest is left
+	sum := sha256.Sum256(payload)
+	o.Digest = hex.EncodeToString(sum[:16])
+	b, _ := json.Marshal(o) // maps and structs of strings
+	return b
 }

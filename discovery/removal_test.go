@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -41,5 +42,19 @@ func TestRemovalOfNothingIsNothing(t *testing.T) {
 				t.Errorf("got %s", got)
 			}
 		})
+	}
+}
+
+func TestAnOutlineRemovesWhatItsPayloadDoes(t *testing.T) {
+	previous := []byte(`{"device":{"name":"x"},"components":{"a":{"platform":"sensor","name":"A"},"b":{"platform":"event","name":"B"}}}`)
+	next := []byte(`{"device":{"name":"x"},"components":{"a":{"platform":"sensor","name":"A2"}}}`)
+	if diff := cmp.Diff(string(Removal(previous, next)), string(Removal(Outline(previous), next))); diff != "" {
+		t.Error(diff)
+	}
+	if bytes.Equal(Outline(previous), Outline(bytes.Replace(previous, []byte(`"A"`), []byte(`"C"`), 1))) {
+		t.Error("payloads that differ have the same outline")
+	}
+	if !bytes.Equal(Outline(previous), Outline(previous)) {
+		t.Error("the same payload has two outlines")
 	}
 }

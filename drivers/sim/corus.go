@@ -74,13 +74,15 @@ func newCorus(o Options) (*Simulator, error) {
 	if o.Period != 0 {
 		return nil, errors.New("period: gas volume converters speak only when they are asked")
 	}
-	m := &corusMeter{clock: o.Clock, zone: o.Clock().Location(), every: every, set: map[corus.ID][]byte{
+	m := &corusMeter{clock: o.Clock, zone: amsterdam(), every: every, set: map[corus.ID][]byte{
 		1:                 corusNumber(corus.Float, corusWeight),
 		82:                corusText("SITE-001"),
 		corusBasePressure: corusNumber(corus.Float, "1.01325"),
 		corusSite:         corusNumber(corus.Word, "4242"),
 	}}
-	return &Simulator{Driver: corus.Driver.Name, serve: m.serve}, nil
+	// Its clock shows a local time, and does not say which.
+	keys := []drivers.Setting{{Key: "timezone", Value: m.zone.String()}}
+	return &Simulator{Driver: corus.Driver.Name, Keys: keys, serve: m.serve}, nil
 }
 
 // corusNumber is a number that fits its type.
