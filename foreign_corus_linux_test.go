@@ -3,14 +3,19 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/term"
 )
 
 // corusTruth is what the foreign gas volume converter says that a reader must find.
@@ -211,6 +216,103 @@ func TestTheProgramWritesToAForeignConverter(t *testing.T) {
 			keys, _ := foreignCorus(t, strings.Fields(c.args)...)
 			got := program(t, keys+fmt.Sprintf("write = [%q]\n", c.parameter), "write", "main", c.parameter, c.value)
 			if done := strings.Contains(c.says, `"ok":true`); !strings.Contains(got.out, c.says) || got.code == 0 != done {
+				t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
+			}
+		})
+	}
+}
+
+// terminalTo is a terminal whose other end is the foreign converter. A connection
+// that the converter closes is one that a modem lost: the wire falls silent, and it
+// is there again with the next bytes.
+func terminalTo(t *testing.T, address string) (device string) {
+	t.Helper()
+	end, port, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Both stay open for the test: what the last one closes, loses its settings.
+	t.Cleanup(func() { _ = end.Close(); _ = port.Close() })
+	if _, err := term.MakeRaw(int(port.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		var far net.Conn
+		buf := make([]byte, 4096)
+		for {
+			n, err := end.Read(buf)
+			if err != nil {
+				return
+			}
+			if far != nil {
+				if _, err := far.Write(buf[:n]); err == nil {
+					continue
+				}
+			}
+			if far, err = net.Dial("tcp", address); err != nil {
+				return
+			}
+			go func(far net.Conn) {
+				_, _ = io.Copy(end, far)
+				_ = far.Close()
+			}(far)
+			_, _ = far.Write(buf[:n])
+		}
+	}()
+	return port.Name()
+}
+
+// wired is the converter of keys at a terminal, or at a server of one by RFC 2217.
+func wired(t *testing.T, keys, way string) string {
+	t.Helper()
+	address := regexp.MustCompile(`tcp://([^"]*)`).FindStringSubmatch(keys)
+	if way == "tcp" {
+		return keys
+	}
+	port := terminalTo(t, address[1])
+	if way == "rfc2217" {
+		port = "rfc2217://" + ser2net(t, port)
+	}
+	return strings.Replace(keys, address[0], port, 1)
+}
+
+func TestAForeignConverterIsReadOnEveryKindOfLine(t *testing.T) {
+	for _, c := range []struct{ name, way, args string }{
+		{"a terminal", "tty", ""},
+		{"RFC 2217", "rfc2217", ""},
+		{"a terminal, in pieces", "tty", "--inject chunk:3"},
+		{"RFC 2217, in pieces", "rfc2217", "--inject chunk:3"},
+		{"a terminal, damaged", "tty", "--inject bad-crc-db:1"},
+		{"a terminal, lost in the middle", "tty", "--inject close-mid-db"},
+		{"RFC 2217, lost in the middle", "rfc2217", "--inject close-mid-db"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			keys, truth := foreignCorus(t, strings.Fields("--records 5 --frame-bytes 120 "+c.args)...)
+			keys = wired(t, keys, c.way) + "databases = [\"interval\"]\n"
+			got := program(t, keys, "history", "main", "--from", "2023-01-01", "--to", "2024-06-01")
+			if diff := cmp.Diff(truth.rows("interval"), printedValues(t, got.out)); diff != "" || got.code != 0 {
+				t.Errorf("exit code %d, %s\n(-want +got):\n%s", got.code, got.err, diff)
+			}
+		})
+	}
+}
+
+func TestWhatAForeignConverterRefusesOnAWireIsTold(t *testing.T) {
+	for _, c := range []struct{ way, args, command, says string }{
+		{"tty", "--inject stall", "history main --from 2024-03-01 --to 2024-04-01", "no answer"},
+		{"rfc2217", "--inject stall", "history main --from 2024-03-01 --to 2024-04-01", "no answer"},
+		{"tty", "--inject nak-write", "write main p20 3", `"ok":false,"error":"`},
+		{"rfc2217", "--inject nak-write", "write main p20 3", `"ok":false,"error":"`},
+		{"tty", "", "write main p82 NORTH", `"ok":true,"value":"NORTH"}`},
+		{"rfc2217", "", "write main p82 NORTH", `"ok":true,"value":"NORTH"}`},
+	} {
+		t.Run(c.way+" "+c.args+" "+c.command, func(t *testing.T) {
+			t.Parallel()
+			keys, _ := foreignCorus(t, strings.Fields(c.args)...)
+			args := strings.Fields(c.command)
+			got := program(t, wired(t, keys, c.way)+"write = [\"p20\", \"p82\"]\n", args[0], args[1:]...)
+			if done := strings.Contains(c.says, `"ok":true`); !strings.Contains(got.out+got.err, c.says) || got.code == 0 != done {
 				t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
 			}
 		})
