@@ -66,6 +66,9 @@ type Bridge struct {
 	newcomer chan struct{}
 	requests chan mqttlink.Received
 
+	polls   chan struct{} // one for each request to poll that is not answered yet
+	polling sync.WaitGroup
+
 	housekeeping, draining pulse
 
 	state   *state
@@ -84,6 +87,7 @@ type Bridge struct {
 func New(c config.Config, o Options) (*Bridge, error) {
 	b := &Bridge{
 		config: c, options: o, newcomer: make(chan struct{}, 1), requests: make(chan mqttlink.Received, maxRequests),
+		polls:  make(chan struct{}, maxRequests),
 		byKey:  map[string]*line{},
 		paused: map[string]bool{}, logLevel: c.Log.Level.String(),
 	}
@@ -211,6 +215,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	b.options.Log.Info().Str("version", b.options.Version).Int("meters", len(b.config.Meters)).Msg("gateway started")
 	err = keepers.Wait()
 	b.lines.wait()
+	b.polling.Wait()
 	endLink()
 	err = errors.Join(err, broker.Wait(), b.journal.Close())
 	b.save(time.Now())

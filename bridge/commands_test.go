@@ -34,6 +34,7 @@ type settable struct {
 	writes []string // NAME=VALUE
 	reads  []string
 	dial   error
+	mute   error                           // of every reading
 	fails  error                           // of every write, which is logged all the same
 	keeps  bool                            // it takes a write and changes nothing
 	during func(ctx context.Context) error // while a write is under way; nil: nothing
@@ -85,6 +86,11 @@ func (s *settableSession) Describe() (drivers.Identity, []drivers.Quantity, []dr
 }
 
 func (s *settableSession) Read(_ context.Context, _ []obis.Code, r *drivers.Reading) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mute != nil {
+		return s.mute
+	}
 	r.Check = drivers.CheckCRC16
 	r.Values = append(r.Values, drivers.Value{Code: obis.MustParse("8-0:1.0.0"), Name: "volume", Unit: "m³", Number: drivers.NewDecimal(5, 0)})
 	return nil

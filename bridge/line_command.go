@@ -170,6 +170,7 @@ func (l *line) shutQueue() {
 	for _, c := range l.queue.shut() {
 		c.meter.refuseCommand(c, errOffline)
 	}
+	l.dismissPollers()
 	if job := l.searches.take(); job != nil {
 		job.end(errOffline)
 	}

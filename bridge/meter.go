@@ -104,10 +104,10 @@ type meter struct {
 	session    string // the state of a session that has states; "": it has none
 	attachment string // what such a session wants remembered
 
-	seen       time.Time         // the last good reading, also before a restart
-	gaps       []statistics.Hole // between readings, to be filled from the meter's own log
-	pollWanted bool              // it is to be read at once
-	registers  *registers        // for Home Assistant's statistics; nil: they are off
+	seen      time.Time         // the last good reading, also before a restart
+	gaps      []statistics.Hole // between readings, to be filled from the meter's own log
+	pollers   []chan<- error    // who wants it read at once, and to hear how it went
+	registers *registers        // for Home Assistant's statistics; nil: they are off
 
 	queue       *queue              // of the line, once one was started
 	parameters  []drivers.Parameter // nil: not known yet

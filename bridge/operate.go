@@ -73,45 +73,6 @@ func (o order) meters(all []*meter) ([]*meter, error) {
 	return nil, fmt.Errorf("there is no meter %q: there are %s", shown(name), strings.Join(names, ", "))
 }
 
-// poll has the meters read at once that are asked. Of one that only speaks, what
-// it said last is published again.
-func (b *Bridge) poll(o order) error {
-	meters, err := o.meters(b.everyMeter())
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, m := range meters {
-		if err := m.pollNow(); err != nil {
-			errs = append(errs, fmt.Errorf("meter %s: %w", m.config.Name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (m *meter) pollNow() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.config.Driver.Push() {
-		m.publishState(time.Now())
-		return nil
-	}
-	if m.queue == nil || !m.queue.nudge() {
-		return errOffline
-	}
-	m.pollWanted = true
-	return nil
-}
-
-// wantsPoll says whether the meter is to be read at once, and forgets it.
-func (m *meter) wantsPoll() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	wanted := m.pollWanted
-	m.pollWanted = false
-	return wanted
-}
-
 // setLogLevel changes how much is logged, until the program ends.
 func (b *Bridge) setLogLevel(o order) error {
 	if b.options.SetLogLevel == nil {

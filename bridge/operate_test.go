@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
+	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
 func TestALineIsPausedAndResumed(t *testing.T) {
@@ -114,4 +115,38 @@ func TestAMeterIsAskedAtOnceOnRequest(t *testing.T) {
 	h.broker.Until("another reading", func(m brokertest.Message) bool {
 		return m.Topic == topic && field(m.Payload, "received") != field(first.Payload, "received")
 	})
+}
+
+// The answer says how it went, once that is known.
+func TestARequestToPollIsAnsweredWhenItIsDone(t *testing.T) {
+	h := newHouse(t)
+	h.start()
+	h.broker.Until("a state", func(m brokertest.Message) bool { return m.Topic == "meter2mqtt/main/state" })
+	const answers = "meter2mqtt/bridge/response/poll"
+	poll := func() string {
+		before := len(h.broker.Seen(answers))
+		h.broker.Publish("meter2mqtt/bridge/request/poll", `{"meter":"main","id":7}`, false)
+		h.broker.Until("an answer", func(brokertest.Message) bool { return len(h.broker.Seen(answers)) > before })
+		return h.broker.Seen(answers)[before].Payload
+	}
+	states := len(h.broker.Seen("meter2mqtt/main/state"))
+	if got := poll(); got != `{"id":7,"ok":true}` {
+		t.Errorf("answered %s", got)
+	}
+	if len(h.broker.Seen("meter2mqtt/main/state")) == states {
+		t.Error("it was answered before the meter was read")
+	}
+	for _, c := range []struct {
+		mute error
+		want string
+	}{
+		{drivers.ErrTimeout, "meter main: no answer"},
+		{drivers.ErrAuth, "meter main: "},
+		{nil, "meter main: "}, // it is not asked again: its password was refused
+	} {
+		h.meter.set(func() { h.meter.mute = c.mute })
+		if got := poll(); field(got, "ok") != "false" || !strings.Contains(field(got, "error"), c.want) {
+			t.Errorf("answered %s, want %q", got, c.want)
+		}
+	}
 }

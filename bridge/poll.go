@@ -40,6 +40,7 @@ type asked struct {
 	unread    []string // Parameters whose value is read when there is time
 	errands   int      // how often that was tried in vain
 
+	pollers []chan<- error // they wait for its next reading
 	reading drivers.Reading
 	filling filling
 }
@@ -89,6 +90,7 @@ func (l *line) serve(ctx context.Context, open drivers.Line, c *command, a *aske
 		err = l.carryOut(ctx, open, c)
 	case a != nil:
 		err = l.ask(ctx, open, a)
+		a.polled(err)
 	}
 	if a == nil || ctx.Err() != nil || lineFailed(err) {
 		return err
@@ -104,8 +106,11 @@ func (l *line) serve(ctx context.Context, open drivers.Line, c *command, a *aske
 func (l *line) nextAsked() *asked {
 	var first *asked
 	for _, a := range l.asked {
-		if a.meter.wantsPoll() {
-			a.due = time.Now()
+		if waiting := a.meter.takePollers(); waiting != nil {
+			a.pollers, a.due = append(a.pollers, waiting...), time.Now()
+		}
+		if a.locked {
+			a.polled(drivers.WithHint(drivers.ErrAuth, a.hint()))
 		}
 		if !a.locked && (first == nil || a.due.Before(first.due)) {
 			first = a

@@ -46,8 +46,17 @@ func (b *Bridge) answer(ctx context.Context, r mqttlink.Received) {
 		ID json.RawMessage `json:"id"`
 	}
 	_ = json.Unmarshal(r.Payload, &request) // anything else is a request without an id
+	if name == "poll" && !r.Retained {
+		b.poll(ctx, parseOrder(r.Payload), func(err error) { b.respond(name, response{ID: request.ID}, err) })
+		return
+	}
 	file, err := b.carryOut(ctx, name, r)
-	answer := response{ID: request.ID, OK: err == nil, File: file}
+	b.respond(name, response{ID: request.ID, File: file}, err)
+}
+
+// respond answers a request.
+func (b *Bridge) respond(name string, answer response, err error) {
+	answer.OK = err == nil
 	if err != nil {
 		answer.Error = err.Error()
 	}
@@ -66,8 +75,6 @@ func (b *Bridge) carryOut(ctx context.Context, name string, r mqttlink.Received)
 		return "", b.reloadAsAsked(ctx)
 	case name == "scan":
 		return "", b.scan(ctx, r.Payload)
-	case name == "poll":
-		return "", b.poll(o)
 	case name == "log_level":
 		return "", b.setLogLevel(o)
 	case name == "pause":

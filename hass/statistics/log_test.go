@@ -214,9 +214,19 @@ func TestAValueFitsBetweenItsNeighbours(t *testing.T) {
 		value  int64
 		want   bool
 	}{
-		{5, 100, true}, {5, 101, false}, {30, 105, true}, {30, 111, false}, {30, 99, false},
-		{50, 110, true}, {120, 110, true}, {120, 109, false}, {120, 150, true}, {120, 151, false},
-		{195, 155, true}, {300, 160, true}, {300, 159, false},
+		{5, 100, true},
+		{5, 101, false},
+		{30, 105, true},
+		{30, 111, false},
+		{30, 99, false},
+		{50, 110, true},
+		{120, 110, true},
+		{120, 109, false},
+		{120, 150, true},
+		{120, 151, false},
+		{195, 155, true},
+		{300, 160, true},
+		{300, 159, false},
 	} {
 		if got := l.Fits(at(0, c.minute), dec(c.value)); got != c.want {
 			t.Errorf("minute %d, %d: fits %v", c.minute, c.value, got)
