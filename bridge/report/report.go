@@ -120,7 +120,8 @@ func (m *Meter) cut(f *Frame) []byte {
 		return b
 	}
 	// The one before may have been given up only when this one had begun.
-	for at := m.givenUp(b); at > 0 && at > m.givenUp(b)-farBack; at-- {
+	told := m.givenUp(b)
+	for at := told; at > 0 && at > told-farBack; at-- {
 		if m.only(b[at:], f.Kind) != "" {
 			return b[at:]
 		}
@@ -129,8 +130,8 @@ func (m *Meter) cut(f *Frame) []byte {
 }
 
 // farBack is how much of a frame can have come before the one before it is given
-// up: what is read from a line at once.
-const farBack = 4096
+// up: about what is read from a line at once.
+const farBack = 512
 
 // givenUp is where the last refusal but one is told.
 func (m *Meter) givenUp(b []byte) (at int) {
