@@ -469,7 +469,7 @@ func TestAWriteByMQTTReachesAForeignMeter(t *testing.T) {
 			[]order{
 				{"set/switch", "2", "2"},
 				{"set/clock", "2026-07-01T12:00:12+02:00", "2026-07-01T12:"}, // and what the sign-on took
-				{"set/total", "5", ""}, // the meter protects it
+				{"set/total", "5", ""},                                       // the meter protects it
 				{"set/switch", "4", ""},
 				{"set/switch", "on", ""},
 				{"set/other", "1", ""}, // not allowed
