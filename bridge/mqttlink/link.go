@@ -224,12 +224,10 @@ func (l *Link) connect(ctx context.Context, lost chan<- error) (paho.Client, err
 		client.Disconnect(0)
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	for _, s := range l.subscriptions(client) {
-		if err := s.subscribe(ctx, client); err != nil {
-			l.setClient(nil)
-			client.Disconnect(0)
-			return nil, err
-		}
+	if err := subscribeAll(ctx, client, l.subscriptions(client)); err != nil {
+		l.setClient(nil)
+		client.Disconnect(0)
+		return nil, err
 	}
 	return client, nil
 }
@@ -261,10 +259,31 @@ func (l *Link) drop(t *topicLine) paho.Client {
 	return l.client
 }
 
+// subscribeAll asks for all before it waits for the first answer.
+func subscribeAll(ctx context.Context, client paho.Client, subs []subscription) error {
+	asked := make([]paho.Token, len(subs))
+	for i := range subs {
+		asked[i] = subs[i].ask(client)
+	}
+	for i := range subs {
+		if err := subs[i].await(ctx, asked[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *subscription) subscribe(ctx context.Context, client paho.Client) error {
-	token := client.Subscribe(s.filter, 1, func(_ paho.Client, m paho.Message) {
+	return s.await(ctx, s.ask(client))
+}
+
+func (s *subscription) ask(client paho.Client) paho.Token {
+	return client.Subscribe(s.filter, 1, func(_ paho.Client, m paho.Message) {
 		s.handle(Received{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()})
 	})
+}
+
+func (s *subscription) await(ctx context.Context, token paho.Token) error {
 	if err := await(ctx, token, connectTimeout); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", s.filter, err)
 	}
