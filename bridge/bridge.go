@@ -335,6 +335,7 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 	// birth, and what is sent then would crowd out all else.
 	var introduced time.Time
 	newcomer := b.newcomer
+	var thrift thrift
 	for minutes := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -356,6 +357,7 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 			}
 			b.saveIfDue(now)
 			b.late.saveIfDue(now)
+			thrift.tick(now, now.Sub(b.started))
 			if now.Sub(introduced) >= introduceEvery {
 				newcomer = b.newcomer
 			}
