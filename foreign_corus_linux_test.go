@@ -205,7 +205,7 @@ func TestTheProgramWritesToAForeignConverter(t *testing.T) {
 		{"float1", "", "p25", "16.12", `"ok":true,"value":16.12}`},
 		{"an id of two bytes", "", "p300", "7", `"ok":true,"value":7}`},
 		{"float3", "", "p29", "1638200", `"ok":true,"value":1638200}`},
-		{"22 digits and more are refused", "", "p50", "1099511627775.123456789", `"ok":false,"error":"value not accepted`},
+		{"22 digits and more are refused", "", "p50", "1099511627775.123456789", `"ok":false,"error":"p50: value not accepted`},
 		{"21 digits", "", "p50", "1099511627775.99999999", `"ok":true,"value":1099511627775.99999999}`},
 		{"a text", "", "p82", "NORTH", `"ok":true,"value":"NORTH"}`},
 		{"out of range", "", "p20", "255", `"ok":false,"error":"value not accepted`},

@@ -150,10 +150,14 @@ func newCatalogue(content string) (*catalogue, error) {
 }
 
 // complete adds what each firmware has: the parameters that public programs use
-// whatever the map says.
+// whatever the map says. One that the map names itself is the clock, or the map's
+// id, all the same.
 func (m *parameterMap) complete(general *parameterMap) {
 	for _, id := range []ID{mapID, clockID, weightID} {
 		p := general.byID(id)
+		if own := m.byID(id); own != nil && len(own.fields) == 1 && own.fields[0].kind == p.fields[0].kind && own.fields[0].value.Code.IsZero() {
+			own.fields[0].value.Code = p.fields[0].value.Code
+		}
 		if other, _ := m.find(p.name); m.byID(id) == nil && other == nil {
 			m.parameters = append(m.parameters, *p)
 		}
