@@ -269,7 +269,7 @@ func (b *Bridge) startLine(ctx context.Context, key string, l *line) {
 	b.lines.start(ctx, key, func(ctx context.Context) {
 		defer l.recording.close()
 		if err := l.run(ctx); err != nil {
-			l.log.Error().Err(err).Str("hint", drivers.Hint(err)).Msg("the line cannot be used")
+			l.log.Error().Stringer("port", l.meters[0].config.Port).Err(err).Str("hint", drivers.Hint(err)).Msg("the line cannot be used")
 		}
 	})
 }
