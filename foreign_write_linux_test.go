@@ -468,8 +468,10 @@ func TestAWriteByMQTTReachesAForeignMeter(t *testing.T) {
 				"registers = [\"switch C.3.9 number 0..3\", \"total 1.8.0 number kWh 0..9999\", \"other C.4.1 number 0..9\"]\n"),
 			[]order{
 				{"set/switch", "2", "2"},
-				{"set/clock", "2026-07-01T12:00:12+02:00", "2026-07-01T12:"}, // and what the sign-on took
-				{"set/total", "5", ""},                                       // the meter protects it
+				// And what the sign-on took.
+				{"set/clock", "2026-07-01T12:00:12+02:00", "2026-07-01T12:"},
+				// The meter protects it.
+				{"set/total", "5", ""},
 				{"set/switch", "4", ""},
 				{"set/switch", "on", ""},
 				{"set/other", "1", ""}, // not allowed
