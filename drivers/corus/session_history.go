@@ -42,13 +42,17 @@ func (s *session) History(ctx context.Context, from, to time.Time, each func(*dr
 	})
 }
 
-// windows cuts a stretch of time. From before any device's clock it is not cut.
+// windows cuts a stretch of time at the same moments wherever it begins, so that a
+// later one goes on with the rest of a window. From before any device's clock it is
+// not cut.
 func windows(from, to time.Time) (all []span) {
 	if from.Year() < firstYear+1 {
 		return []span{{time.Time{}, to.Add(time.Second)}}
 	}
-	for ; from.Before(to); from = from.Add(window) {
-		all = append(all, span{from, from.Add(window)})
+	for from.Before(to) {
+		next := from.Truncate(window).Add(window)
+		all = append(all, span{from, next})
+		from = next
 	}
 	if n := len(all); n > 0 {
 		all[n-1].to = to.Add(time.Second) // the end itself belongs to it
@@ -67,6 +71,7 @@ func (s *session) window(ctx context.Context, w span, each func(*drivers.Reading
 		}
 		rows = append(rows, of...)
 	}
+	defer leftovers.drop(s.cfg, w.to)
 	slices.SortStableFunc(rows, func(a, b record) int { return a.at.Compare(b.at) })
 	var r drivers.Reading
 	for _, row := range rows {
@@ -101,10 +106,13 @@ func (s *session) ensureWeight(ctx context.Context) error {
 // recordsOf are the records of a database in a stretch of time, oldest first. The
 // device is asked for an hour more on each side, because of its summer time.
 func (s *session) recordsOf(ctx context.Context, d Database, w span) ([]record, error) {
-	t, err := s.transferAll(ctx, Query{
+	asked := Query{
 		Database: d, Mask: s.cfg.maskFor(s.all, d, s.identity.Version),
 		Oldest: s.wall(w.from, -time.Hour), Newest: s.wall(w.to, time.Hour),
-	})
+	}
+	t := leftovers.take(s.cfg, d, w.to, s.identity)
+	err := s.transferAll(ctx, asked, &t)
+	leftovers.put(s.cfg, leftover{t, d, w.to, s.identity, time.Now()})
 	if err != nil || len(t.data) == 0 {
 		return nil, err
 	}
@@ -159,26 +167,26 @@ func (s *session) stampOf(l *layout, raw []byte) (drivers.Stamp, bool) {
 type answered struct {
 	layout *layout // of data; nil: there is none
 	data   []byte
+	left   bool // by an earlier conversation, and the device has not shown that it still has it
 }
 
 // maxAnswered bounds the records of a window.
 const maxAnswered = 16 << 20
 
-// transferAll reads the records of a query. A transfer that breaks off goes on where
-// it stopped, as long as each attempt brings something and the line holds.
-func (s *session) transferAll(ctx context.Context, q Query) (all answered, err error) {
-	silent := false
+// transferAll adds the records of a query to those that are there. A transfer that
+// breaks off goes on where it stopped, as long as each attempt brings something and
+// the line holds.
+func (s *session) transferAll(ctx context.Context, asked Query, all *answered) (err error) {
+	silent, q := false, s.rest(asked, all)
 	for idle := 0; idle < tries; idle++ {
 		q.Count = s.cfg.Count && !s.noCount
 		held := len(all.data)
-		err = s.transferOnce(ctx, q, &all)
+		err = s.transferOnce(ctx, q, all)
 		switch {
-		case err == nil:
-			return all, nil
-		case !mayResume(err):
-			return answered{}, err
+		case err == nil || !mayResume(err):
+			return err
 		case len(all.data) > maxAnswered:
-			return answered{}, fmt.Errorf("%s: more than %d bytes of records: %w", s.line, maxAnswered, drivers.ErrLong)
+			return fmt.Errorf("%s: more than %d bytes of records: %w", s.line, maxAnswered, drivers.ErrLong)
 		}
 		if errors.Is(err, drivers.ErrRefused) { // or the command came damaged, or it is the count that is refused
 			s.noCount = idle == 1
@@ -188,11 +196,11 @@ func (s *session) transferAll(ctx context.Context, q Query) (all answered, err e
 			idle = -1
 		}
 		if err := s.recover(ctx, err, &silent); err != nil {
-			return answered{}, err
+			return err
 		}
-		q = s.rest(q, &all)
+		q = s.rest(asked, all)
 	}
-	return answered{}, err
+	return err
 }
 
 // recover makes the device ready for a command after a transfer that broke off. When
@@ -260,7 +268,14 @@ func (s *session) transferOnce(ctx context.Context, q Query, all *answered) erro
 		return fmt.Errorf("%s: records of %d bytes after ones of %d: %w", s.line, t.size, all.layout.length, drivers.ErrLong)
 	}
 	all.layout = l
-	all.join(t.records(), l)
+	more := t.records()
+	if len(more) == 0 && err != nil {
+		return err
+	}
+	if !all.join(more, l) {
+		*all = answered{} // they are not those of before: from the start
+		return errors.Join(errOrder, err)
+	}
 	return err
 }
 
@@ -277,13 +292,20 @@ func (s *session) complete(t *transfer) error {
 }
 
 // join adds records that follow those that are there, or begin with the last of them
-// once more: records of the same time come in the same order again.
-func (all *answered) join(more []byte, l *layout) {
+// once more: records of the same time come in the same order again. False: they
+// neither repeat nor follow what an earlier conversation left.
+func (all *answered) join(more []byte, l *layout) bool {
 	if l.stamp < 0 {
 		all.data = append(all.data[:0], more...) // nothing to go on from: it was asked for anew
-		return
+		return true
 	}
-	all.data = append(all.data, more[all.overlap(more, l):]...)
+	overlap := all.overlap(more, l)
+	if all.left && overlap == 0 {
+		return false
+	}
+	all.left = false
+	all.data = append(all.data, more[overlap:]...)
+	return true
 }
 
 // overlap is how many bytes of more repeat the last records.

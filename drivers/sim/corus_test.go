@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/corus"
 )
@@ -63,6 +65,20 @@ writable = true
 // converter is a session with a simulated gas volume converter, within a bubble.
 func converter(t *testing.T, o Options, set func(*corus.Config)) drivers.Session {
 	t.Helper()
+	return dialConverter(t, o, &frayed{left: 1 << 30}, corus.Driver.NewConfig().(*corus.Config), set)
+}
+
+// converterOn is a converter at a line, read with a configuration; nil: of its own.
+func converterOn(t *testing.T, line *frayed, own *corus.Config, set func(*corus.Config)) (drivers.Session, *frayed) {
+	t.Helper()
+	if own == nil {
+		own = corus.Driver.NewConfig().(*corus.Config)
+	}
+	return dialConverter(t, Options{}, line, own, set), line
+}
+
+func dialConverter(t *testing.T, o Options, line *frayed, c *corus.Config, set func(*corus.Config)) drivers.Session {
+	t.Helper()
 	o.Clock = bubbleNow
 	m, err := newCorus(o)
 	if err != nil {
@@ -82,19 +98,19 @@ func converter(t *testing.T, o Options, set func(*corus.Config)) drivers.Session
 		far.Close()
 		ended.Wait()
 	})
-	c := corus.Driver.NewConfig().(*corus.Config)
 	path := filepath.Join(t.TempDir(), "layouts.toml")
 	if err := os.WriteFile(path, []byte(corusLayouts), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.Layouts = drivers.File(path)
+	line.Line = &optic{Conn: near}
 	if set != nil {
 		set(c)
 	}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := corus.Driver.Dial(t.Context(), &optic{Conn: near}, c, drivers.Zones{Meter: time.UTC})
+	s, err := corus.Driver.Dial(t.Context(), line, c, drivers.Zones{Meter: time.UTC})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +191,58 @@ func checkConverterLogs(t *testing.T, s drivers.Session, from, to time.Time) {
 	})
 	if err != nil || hours != 73 && hours != 72 || days != 3 && days != 4 {
 		t.Errorf("%d hours and %d days, %v", hours, days, err)
+	}
+}
+
+// frayed is a line that breaks when so many bytes were read.
+type frayed struct {
+	drivers.Line
+	left int
+}
+
+func (f *frayed) Read(p []byte) (int, error) {
+	if f.left <= 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n, err := f.Line.Read(p)
+	f.left -= n
+	return n, err
+}
+
+func TestALogGoesOnWhereTheLineBroke(t *testing.T) {
+	for name, databases := range map[string][]string{"one": {"interval"}, "two": {"daily", "interval"}} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { goesOn(t, databases) }) })
+	}
+}
+
+// goesOn breaks the line of one reader in the middle of a log, and holds what a second
+// session gives, and how much it reads for that, against an undisturbed one.
+func goesOn(t *testing.T, databases []string) {
+	t.Helper()
+	const plenty = 1 << 30
+	from, to := bubbleNow().Add(-30*24*time.Hour), bubbleNow()
+	set := func(c *corus.Config) { c.Databases = databases }
+	read := func(s drivers.Session, line *frayed) (rows []string, bytes int, err error) {
+		before := line.left
+		err = s.(drivers.Historian).History(t.Context(), from, to, func(r *drivers.Reading) error {
+			rows = append(rows, string(r.AppendJSON(nil)))
+			return nil
+		})
+		return rows, before - line.left, err
+	}
+	whole := &frayed{left: plenty}
+	want, size, err := read(converterOn(t, whole, nil, set))
+	if err != nil || len(want) < 700 {
+		t.Fatalf("%d rows, %v", len(want), err)
+	}
+	own := corus.Driver.NewConfig().(*corus.Config)
+	first, second := &frayed{left: size * 8 / 10}, &frayed{left: plenty}
+	if rows, _, err := read(converterOn(t, first, own, set)); err == nil || len(rows) == len(want) {
+		t.Fatalf("%d rows of a line that breaks, %v", len(rows), err)
+	}
+	got, again, err := read(converterOn(t, second, own, set))
+	if diff := cmp.Diff(want[len(want)-len(got):], got); diff != "" || err != nil || again > size/2 {
+		t.Errorf("%d rows, %d of %d bytes were read again, %v\n%s", len(got), again, size, err, diff)
 	}
 }
 
