@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,6 +139,21 @@ func isHouse(out string) error {
 	return nil
 }
 
+// together runs tests a few at a time: they wait for modules, not for a processor.
+func together[T any](t *testing.T, cases []T, name func(T) string, test func(*testing.T, T)) {
+	t.Helper()
+	var all sync.WaitGroup
+	room := make(chan struct{}, 6)
+	for _, c := range cases {
+		room <- struct{}{}
+		all.Go(func() {
+			defer func() { <-room }()
+			t.Run(name(c), func(t *testing.T) { test(t, c) })
+		})
+	}
+	all.Wait()
+}
+
 // Each case says which fault it is by what the module must have counted.
 func TestTheProgramReadsAForeignStickWithEveryFault(t *testing.T) {
 	event := func(number string) func(stickStats) bool {
@@ -146,10 +162,11 @@ func TestTheProgramReadsAForeignStickWithEveryFault(t *testing.T) {
 	scans := func(n int) func(stickStats) bool { return func(s stickStats) bool { return s.Scans == n } }
 	joins := func(n int) func(stickStats) bool { return func(s stickStats) bool { return s.Joins >= n } }
 	sends := func(n int) func(stickStats) bool { return func(s stickStats) bool { return s.Sends >= n } }
-	for _, c := range []struct {
+	type fault struct {
 		name, args, meter string
 		was               func(stickStats) bool
-	}{
+	}
+	together(t, []fault{
 		{name: "BP35C2"},
 		{name: "BP35A1", args: "--module bp35a1"},
 		{name: "BP35C0 binary", args: "--module bp35c0 --output binary"},
@@ -194,28 +211,26 @@ func TestTheProgramReadsAForeignStickWithEveryFault(t *testing.T) {
 			name: "all losses together", was: func(s stickStats) bool { return s.Joins >= 3 && s.Events["32"] > 0 },
 			args: "--no-ropt --no-sa2 --join-silent 1 --drop 2 --tx-fail 3 --peer-close 0.3 --duty-limit 2 --duty-release 0.2 --term-timeout",
 		},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			args := append([]string{"--scan-time", "0.05", "--join-time", "0.1"}, strings.Fields(c.args)...)
-			s := foreignStick(t, skPeer, c.meter, args...)
-			got := program(t, quickStick(s.port, ""), "read", "main")
-			if err := isHouse(got.out); got.code != 0 || got.err != "" || err != nil {
-				t.Errorf("exit code %d, %v\n%s", got.code, err, got.err)
-			}
-			seen := s.stats()
-			if c.was != nil && !c.was(seen) {
-				t.Errorf("the fault did not come: %+v", seen)
-			}
-			if seen.Session || seen.Flash != 0 || seen.Lost != 0 {
-				t.Errorf("left behind: %+v", seen)
-			}
-		})
-	}
+	}, func(c fault) string { return c.name }, func(t *testing.T, c fault) {
+		args := append([]string{"--scan-time", "0.05", "--join-time", "0.1"}, strings.Fields(c.args)...)
+		s := foreignStick(t, skPeer, c.meter, args...)
+		got := program(t, quickStick(s.port, ""), "read", "main")
+		if err := isHouse(got.out); got.code != 0 || got.err != "" || err != nil {
+			t.Errorf("exit code %d, %v\n%s", got.code, err, got.err)
+		}
+		seen := s.stats()
+		if c.was != nil && !c.was(seen) {
+			t.Errorf("the fault did not come: %+v", seen)
+		}
+		if seen.Session || seen.Flash != 0 || seen.Lost != 0 {
+			t.Errorf("left behind: %+v", seen)
+		}
+	})
 }
 
 func TestTheProgramReadsAForeignBinaryStickWithEveryFault(t *testing.T) {
-	for _, c := range []struct{ name, args string }{
+	type fault struct{ name, args string }
+	together(t, []fault{
 		{"as it should be", ""},
 		{"another channel", "--channel 17"},
 		{"found on the third scan", "--scan-tries 3"},
@@ -224,19 +239,16 @@ func TestTheProgramReadsAForeignBinaryStickWithEveryFault(t *testing.T) {
 		{"the session ends", "--latency 0.3 --session-life 0.5"},
 		{"a slow meter that speaks unasked", "--latency 0.4 --notify-interval 0.1"},
 		{"all together", "--scan-tries 2 --pana-fail 1 --drop 2 --session-life 0.7 --latency 0.1 --notify-interval 0.1"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			log := filepath.Join(t.TempDir(), "log.json")
-			s := foreignStick(t, j11Peer, "", append([]string{"--transcript", log}, strings.Fields(c.args)...)...)
-			got := program(t, quickStick(s.port, ""), "read", "main")
-			s.end()
-			if err := isHouse(got.out); got.code != 0 || got.err != "" || err != nil {
-				seen, _ := os.ReadFile(log)
-				t.Errorf("exit code %d, %v\n%s\n%s", got.code, err, got.err, seen)
-			}
-		})
-	}
+	}, func(c fault) string { return c.name }, func(t *testing.T, c fault) {
+		log := filepath.Join(t.TempDir(), "log.json")
+		s := foreignStick(t, j11Peer, "", append([]string{"--transcript", log}, strings.Fields(c.args)...)...)
+		got := program(t, quickStick(s.port, ""), "read", "main")
+		s.end()
+		if err := isHouse(got.out); got.code != 0 || got.err != "" || err != nil {
+			seen, _ := os.ReadFile(log)
+			t.Errorf("exit code %d, %v\n%s\n%s", got.code, err, got.err, seen)
+		}
+	})
 }
 
 // The patience for an answer is the configuration's.
