@@ -318,3 +318,35 @@ func TestWhatAForeignConverterRefusesOnAWireIsTold(t *testing.T) {
 		})
 	}
 }
+
+// A record one of whose dates is all zero, which the converter is told to send as a
+// number: the date is no value, the record and the others are there.
+func TestADateOfZeroIsNoValue(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "converter.json")
+	const databases = `{"databases": {"interval": {
+		"layout": [{"name": "end_date", "type": "Date"}, {"name": "start_date", "type": "ULong"}, {"name": "count", "type": "Word"}],
+		"records": [
+			{"end_date": "2024-03-31T06:00:00", "start_date": "1627279360", "count": "3"},
+			{"end_date": "2024-03-31T05:00:00", "start_date": "0", "count": "2"},
+			{"end_date": "2024-03-31T04:00:00", "start_date": "1627271168", "count": "1"}
+		]}}}`
+	if err := os.WriteFile(file, []byte(databases), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keys, truth := foreignCorus(t, "--config", file)
+	layouts := regexp.MustCompile(`layouts = "([^"]*)"`).FindStringSubmatch(keys)[1]
+	text := strings.Replace(truth.layouts(), `"start_date", type = "ulong"`, `"start_date", type = "date"`, 1)
+	if err := os.WriteFile(layouts, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := program(t, keys+"databases = [\"interval\"]\n", "history", "main", "--from", "2024-03-30", "--to", "2024-04-01")
+	want := []map[string]string{
+		{"time": "2024-03-31T04:00:00", "count": "1", "start_date": "2024-03-31T03:00:00"},
+		{"time": "2024-03-31T05:00:00", "count": "2"},
+		{"time": "2024-03-31T06:00:00", "count": "3", "start_date": "2024-03-31T05:00:00"},
+	}
+	if diff := cmp.Diff(want, printedValues(t, got.out)); diff != "" || got.code != 0 {
+		t.Errorf("exit code %d, %s\n(-want +got):\n%s", got.code, got.err, diff)
+	}
+}
