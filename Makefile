@@ -134,7 +134,7 @@ bench-whole:
 .PHONY: pages
 pages:
 	rm -rf bin/pages
-	SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) $(GO) test -count=1 -run '^TestManPagesAndCompletionsAreMade$$' . -pages $(CURDIR)/bin/pages
+	SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) $(GO) test -count=1 -run '^TestManPagesAndCompletionsAreMade$$' ./bridge/commandline -pages $(CURDIR)/bin/pages
 
 RELEASER_VERSION := v2.16.0
 RELEASER         := .cache/bin/goreleaser-$(RELEASER_VERSION)

@@ -1,4 +1,4 @@
-package main
+package commandline
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ func foreignMeter(t *testing.T, args ...string) (where, log string) {
 
 func foreignProcess(t *testing.T, script string, args ...string) (where, log string) {
 	t.Helper()
-	script = filepath.Join("..", "shared", "peers", script)
+	script = filepath.Join("..", "..", "..", "shared", "peers", script)
 	python, err := exec.LookPath("python3")
 	if _, statErr := os.Stat(script); err != nil || statErr != nil {
 		err = errors.Join(err, statErr)

@@ -1,4 +1,4 @@
-package main
+package commandline
 
 import (
 	"bytes"
@@ -38,7 +38,7 @@ reasons.`,
 			if errors.Is(err, bridge.ErrNoGateway) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %v: the report holds no frames\n", err)
 				b.Reset()
-				err = bridge.ReportConfig(&b, c, version)
+				err = bridge.ReportConfig(&b, c, build.Version)
 			}
 			if err != nil {
 				return err

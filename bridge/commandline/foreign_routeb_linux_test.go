@@ -1,4 +1,4 @@
-package main
+package commandline
 
 import (
 	"bufio"
@@ -42,7 +42,7 @@ type stick struct {
 // foreignStick starts one: a meter of its keys, JSON, and its faults.
 func foreignStick(t *testing.T, script, meter string, args ...string) *stick {
 	t.Helper()
-	script = filepath.Join("..", "shared", "peers", script)
+	script = filepath.Join("..", "..", "..", "shared", "peers", script)
 	python, err := exec.LookPath("python3")
 	if _, statErr := os.Stat(script); err != nil || statErr != nil {
 		err = errors.Join(err, statErr)

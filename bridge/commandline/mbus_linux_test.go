@@ -1,4 +1,4 @@
-package main
+package commandline
 
 import (
 	"bytes"
@@ -133,7 +133,7 @@ func TestTheProgramFindsAForeignBus(t *testing.T) {
 // eightOf is the foreign line's example.
 func eightOf(t *testing.T) (at, log string) {
 	t.Helper()
-	return foreignProcess(t, "mbus_slave.py", filepath.Join("..", "shared", "peers", "mbus_slave.example.json"), "--listen", "tcp://127.0.0.1:0", "--for", "600")
+	return foreignProcess(t, "mbus_slave.py", filepath.Join("..", "..", "..", "shared", "peers", "mbus_slave.example.json"), "--listen", "tcp://127.0.0.1:0", "--for", "600")
 }
 
 // eightMeters are a configuration of all that the foreign line has.

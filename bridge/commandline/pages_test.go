@@ -1,4 +1,4 @@
-package main
+package commandline
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ var (
 	pages  = flag.String("pages", "", "folder to write man pages and completions to")
 )
 
-const commandLinePage = "docs/command-line.md"
+const commandLinePage = root + "/docs/command-line.md"
 
 // shown are the commands that help shows, the program itself first.
 func shown(root *cobra.Command) []*cobra.Command {
@@ -65,7 +65,7 @@ func TestTheCommandLinePageIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("`go generate .` writes it anew:\n%s", diff)
+		t.Errorf("`go generate ./bridge/commandline` writes it anew:\n%s", diff)
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package commandline
 
 import (
 	"bufio"
@@ -25,7 +25,7 @@ import (
 // where it is and where its log.
 func foreignBus(t *testing.T, more string) (port, log string) {
 	t.Helper()
-	script := filepath.Join("..", "shared", "peers", "mbus_slave.py")
+	script := filepath.Join("..", "..", "..", "shared", "peers", "mbus_slave.py")
 	python, err := exec.LookPath("python3")
 	if _, statErr := os.Stat(script); err != nil || statErr != nil {
 		err = errors.Join(err, statErr)

@@ -1,4 +1,4 @@
-package main
+package commandline
 
 import (
 	"bytes"
@@ -17,6 +17,9 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers/all"
 )
 
+// root is the repository, in which pages are named.
+const root = "../.."
+
 // block is a fenced block of a page.
 type block struct {
 	page string
@@ -30,7 +33,7 @@ var fence = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
 // blocksOf are the blocks of a page in order.
 func blocksOf(t *testing.T, page string) []block {
 	t.Helper()
-	content, err := os.ReadFile(page)
+	content, err := os.ReadFile(filepath.Join(root, page))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +69,7 @@ func TestTheProtocolOfThePageWorks(t *testing.T) {
 		if err := os.WriteFile(to, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		from, err := filepath.Abs(path)
+		from, err := filepath.Abs(filepath.Join(root, path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +80,7 @@ func TestTheProtocolOfThePageWorks(t *testing.T) {
 			lay(path, b.text)
 		}
 	}
-	list, err := os.ReadFile("drivers/all/all.go")
+	list, err := os.ReadFile(filepath.Join(root, "drivers/all/all.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +96,9 @@ func TestTheProtocolOfThePageWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(dir, "meter2mqtt")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", file, "-o", binary, ".").CombinedOutput(); err != nil {
+	compile := exec.CommandContext(t.Context(), "go", "build", "-overlay", file, "-o", binary, ".")
+	compile.Dir = root
+	if out, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", ofKind(t, blocks, "sh").text)
@@ -107,9 +112,12 @@ func TestTheProtocolOfThePageWorks(t *testing.T) {
 // everyPage are the pages that people read.
 func everyPage(t *testing.T) []string {
 	t.Helper()
-	pages, err := filepath.Glob("docs/*.md")
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range pages {
+		pages[i] = filepath.Join("docs", filepath.Base(pages[i]))
 	}
 	return append(pages, "README.md")
 }
@@ -276,14 +284,14 @@ func TestLinksOfPagesLeadSomewhere(t *testing.T) {
 			continue
 		}
 		reached[page] = true
-		content, err := os.ReadFile(page)
+		content, err := os.ReadFile(filepath.Join(root, page))
 		if err != nil {
 			t.Error(err)
 			continue
 		}
 		for _, m := range link.FindAllSubmatch(content, -1) {
 			to := filepath.Join(filepath.Dir(page), string(m[1]))
-			if _, err := os.Stat(to); err != nil {
+			if _, err := os.Stat(filepath.Join(root, to)); err != nil {
 				t.Errorf("%s: %v", page, err)
 			}
 			if strings.HasSuffix(to, ".md") {
