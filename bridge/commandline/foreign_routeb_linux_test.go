@@ -212,6 +212,7 @@ func TestTheProgramReadsAForeignStickWithEveryFault(t *testing.T) {
 			args: "--no-ropt --no-sa2 --join-silent 1 --drop 2 --tx-fail 3 --peer-close 0.3 --duty-limit 2 --duty-release 0.2 --term-timeout",
 		},
 	}, func(c fault) string { return c.name }, func(t *testing.T, c fault) {
+		t.Helper()
 		args := append([]string{"--scan-time", "0.05", "--join-time", "0.1"}, strings.Fields(c.args)...)
 		s := foreignStick(t, skPeer, c.meter, args...)
 		got := program(t, quickStick(s.port, ""), "read", "main")
@@ -240,6 +241,7 @@ func TestTheProgramReadsAForeignBinaryStickWithEveryFault(t *testing.T) {
 		{"a slow meter that speaks unasked", "--latency 0.4 --notify-interval 0.1"},
 		{"all together", "--scan-tries 2 --pana-fail 1 --drop 2 --session-life 0.7 --latency 0.1 --notify-interval 0.1"},
 	}, func(c fault) string { return c.name }, func(t *testing.T, c fault) {
+		t.Helper()
 		log := filepath.Join(t.TempDir(), "log.json")
 		s := foreignStick(t, j11Peer, "", append([]string{"--transcript", log}, strings.Fields(c.args)...)...)
 		got := program(t, quickStick(s.port, ""), "read", "main")
