@@ -4,8 +4,10 @@ package brokertest
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -44,10 +46,26 @@ type Message struct {
 // New is a broker that is not started, on a port of its own.
 func New(t *testing.T) *Broker {
 	t.Helper()
-	b := &Broker{t: t, address: "127.0.0.1:0", more: make(chan struct{}, 1)}
-	b.Start()
-	b.Stop()
-	return b
+	return &Broker{t: t, address: freeAddress(t), more: make(chan struct{}, 1)}
+}
+
+// freeAddress is one that stays free while the broker is stopped: systems give
+// connections and port 0 the ports from 32768 on, and would give away one of those.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)) //nolint:gosec // any port will do
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return address
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // URL is where it listens once it is started.
