@@ -51,7 +51,7 @@ const (
 // Run runs one command line and gives its exit code.
 func Run(ctx context.Context, b Build, args []string) int {
 	build = b
-	return execute(ctx, rootCommand(), args)
+	return execute(ctx, rootCommand(), args) //nolint:contextcheck // each command has it from execute
 }
 
 // execute runs one command line. Results go to stdout; errors, each with its
