@@ -103,9 +103,17 @@ USES_HA := {{$$p := .ImportPath}}{{if eq $$p "$(HARNESS)"}}{{$$p}}{{end}}\
 ha:
 	HA_TESTS=1 $(GO) test -v -count=1 -p 1 -timeout 20m $$($(GO) list -f '$(USES_HA)' ./... | xargs -n 1 | sort -u)
 
+# They wait most of the time, so they do it side by side, each with a Home Assistant
+# of its own.
+HA_LONG := TestHomeAssistantMissesNoHour TestTheMetersOwnLogFillsWhatTheGatewayMissed
+
 .PHONY: ha-long
 ha-long:
-	HA_TESTS=long $(GO) test -v -count=1 -timeout 35m ./hass/oracle
+	$(GO) vet ./hass/oracle
+	for test in $(HA_LONG); do \
+		HA_TESTS=long $(GO) test -v -count=1 -timeout 35m -run "^$$test\$$" ./hass/oracle & jobs="$$jobs $$!"; \
+	done; \
+	for job in $$jobs; do wait $$job || failed=1; done; [ -z "$$failed" ]
 
 .PHONY: soak soak-short
 soak: SOAK := 1

@@ -74,7 +74,6 @@ func startLong(t *testing.T) *Oracle {
 	if os.Getenv(switchedOn) != long {
 		t.Skipf("takes a quarter of an hour with a real Home Assistant: set %s=%s (make ha-long)", switchedOn, long)
 	}
-	t.Parallel() // they wait most of the time
 	return lend(t)
 }
 
