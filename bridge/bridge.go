@@ -357,7 +357,7 @@ func (b *Bridge) keepHouse(ctx context.Context) {
 			}
 			b.saveIfDue(now)
 			b.late.saveIfDue(now)
-			thrift.tick(now, now.Sub(b.started))
+			thrift.tick(now, b.saved)
 			if now.Sub(introduced) >= introduceEvery {
 				newcomer = b.newcomer
 			}

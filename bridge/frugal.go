@@ -4,7 +4,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"time"
 )
 
@@ -31,42 +30,26 @@ func Frugal() {
 	}
 }
 
-// settledAfter is when the start is over: lines are open, meters announced.
+// settledAfter is how long after something was learned the gateway has settled.
 const settledAfter = 10 * time.Second
 
 // thrift gives memory back that is not needed any more.
 //
-// # Decision: by hand, once the start is over
+// # Decision: by hand, once all is known
 //
-// A start takes several times what is needed then: configuration, announcements,
-// the memory that is saved. The runtime keeps as much for long, since next to
-// nothing is allocated that would make it look. So it is told once, and later when
-// more lies idle than is in use.
-type thrift struct {
-	settled bool
-	looked  time.Time
-}
+// To start and to learn of meters takes several times what is needed then:
+// configuration, announcements, the memory that is saved. The runtime keeps as much
+// for long, since next to nothing is allocated that would make it look. So it is
+// told, a while after something was learned last; each save counts as that.
+type thrift struct{ given time.Time }
 
-// tick looks once a minute. Collecting takes a millisecond for a few meters, a
-// third of a second for ten thousand.
-func (t *thrift) tick(now time.Time, sinceStart time.Duration) {
-	switch {
-	case !t.settled && sinceStart >= settledAfter:
-		t.settled = true
-	case t.settled && now.Sub(t.looked) >= time.Minute:
-		if t.looked = now; !wasteful() {
-			return
-		}
-	default:
+// tick gives memory back if the gateway has settled. That takes a millisecond or two
+// with a few meters, half a second of CPU with ten thousand.
+func (t *thrift) tick(now, learned time.Time) {
+	if !learned.After(t.given) || now.Sub(learned) < settledAfter {
 		return
 	}
-	t.looked = now
+	t.given = now
+	runtime.GC() // each halves a stack at most, and announcements are deep
 	debug.FreeOSMemory()
-}
-
-// wasteful says whether more memory lies idle than is in use.
-func wasteful() bool {
-	m := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
-	metrics.Read(m)
-	return m[0].Value.Uint64() > m[1].Value.Uint64()
 }
