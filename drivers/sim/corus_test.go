@@ -333,7 +333,7 @@ func TestTheForeignClientReadsTheConverter(t *testing.T) {
 		}
 		t.Skip("no python3 with the package iflag, or no client beside the repository")
 	}
-	noon := time.Date(2026, 3, 14, 12, 34, 56, 0, time.UTC)
+	noon := time.Date(2026, 3, 14, 12, 34, 56, 0, amsterdam())
 	for _, c := range []struct {
 		name, args string
 		check      func(corusAnswer) bool
