@@ -300,25 +300,64 @@ func TestTheProgramWritesToAForeignOpticalPort(t *testing.T) {
 		{"a value of LIS-200", "--lis200", lis, "note", "7", `{"parameter":"note","ok":true,"value":7}`, `190.0(7)`},
 		{"the clock of LIS-200", "--lis200", lis, "clock", "2026-07-01T12:11:12+02:00", `"ok":true,"value":"2026-07-01T12:11:12+02:00"}`, `400.0(2026-07-01,12:11:12)`},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			where, log := foreignMeter(t, strings.Fields("--tcp 0 "+c.args)...)
-			got := program(t, fmt.Sprintf("port = \"tcp://%s\"\n%s", where, c.keys), "write", "main", c.parameter, c.value)
-			seen, err := os.ReadFile(log)
-			if err != nil {
-				t.Fatal(err)
-			}
-			done := strings.Contains(c.says, `"ok":true`)
-			if !strings.Contains(got.out, c.says) || got.code == 0 != done || strings.Count(got.out, "\n") != 1 {
-				t.Errorf("exit code %d\n%s%s\n%s", got.code, got.out, got.err, seen)
-			}
-			if strings.Contains(got.out+got.err, "geheim77") || strings.Contains(got.out+got.err, "00000000") {
-				t.Errorf("the password is told:\n%s%s", got.out, got.err)
-			}
-			if n := received(t, seen, c.seen); c.seen != "" && n != 1 {
-				t.Errorf("%s was sent %d times:\n%s", c.seen, n, seen)
-			}
-		})
+		for _, line := range []string{"--tcp 0", "--pty --strict-baud"} {
+			t.Run(c.name+"/"+strings.Fields(line)[0][2:], func(t *testing.T) {
+				t.Parallel()
+				where, log := foreignMeter(t, strings.Fields(line+" "+c.args)...)
+				got := program(t, portOf(where)+c.keys, "write", "main", c.parameter, c.value)
+				seen, err := os.ReadFile(log)
+				if err != nil {
+					t.Fatal(err)
+				}
+				done := strings.Contains(c.says, `"ok":true`)
+				if !strings.Contains(got.out, c.says) || got.code == 0 != done || strings.Count(got.out, "\n") != 1 {
+					t.Errorf("exit code %d\n%s%s\n%s", got.code, got.out, got.err, seen)
+				}
+				if strings.Contains(got.out+got.err, "geheim77") || strings.Contains(got.out+got.err, "00000000") {
+					t.Errorf("the password is told:\n%s%s", got.out, got.err)
+				}
+				if n := received(t, seen, c.seen); c.seen != "" && n != 1 {
+					t.Errorf("%s was sent %d times:\n%s", c.seen, n, seen)
+				}
+			})
+		}
+	}
+}
+
+// portOf is the port of a foreign optical port, as a table has it; on a terminal,
+// which has no parity, the frame too.
+func portOf(where string) string {
+	if strings.HasPrefix(where, "/") {
+		return fmt.Sprintf("port = %q\nframe = \"8N1\"\n", where)
+	}
+	return fmt.Sprintf("port = %q\n", "tcp://"+where)
+}
+
+// Load profiles and archives, in partial blocks of which one comes damaged.
+func TestTheProgramReadsTheLogsOfAForeignOpticalPort(t *testing.T) {
+	const keys = "timezone = \"Europe/Berlin\"\npassword = \"00000000\"\n"
+	for _, c := range []struct {
+		name, args, keys string
+		rows             int
+	}{
+		{"load profile", "", "driver = \"iec62056-21\"\n", 8},
+		{"load profile in blocks", "", "driver = \"iec62056-21\"\nblock = 3\n", 8},
+		{"first block damaged", "--inject bad-partial:1", "driver = \"iec62056-21\"\nblock = 3\n", 8},
+		{"archive", "--lis200", "driver = \"lis200\"\nblock = 4\n", 12},
+		{"archive, first block damaged", "--lis200 --inject bad-partial:1", "driver = \"lis200\"\nblock = 4\n", 12},
+		{"archive, second block damaged", "--lis200 --inject bad-partial:2", "driver = \"lis200\"\nblock = 4\n", 12},
+	} {
+		for _, line := range []string{"--tcp 0", "--pty --strict-baud"} {
+			t.Run(c.name+"/"+strings.Fields(line)[0][2:], func(t *testing.T) {
+				t.Parallel()
+				where, log := foreignMeter(t, strings.Fields(line+" "+c.args)...)
+				got := program(t, portOf(where)+keys+c.keys, "history", "main", "--from", "2024-02-28", "--to", "2024-03-01")
+				if n := strings.Count(got.out, `{"driver"`); got.code != 0 || n != c.rows {
+					seen, _ := os.ReadFile(log)
+					t.Errorf("exit code %d, %d rows\n%s%s\n%s", got.code, n, got.out, got.err, seen)
+				}
+			})
+		}
 	}
 }
 
