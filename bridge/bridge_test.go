@@ -98,6 +98,7 @@ type gateway struct {
 	t      *testing.T
 	dir    string
 	log    brokertest.Log
+	broker *brokertest.Broker
 	cancel context.CancelFunc
 	done   chan error
 	hangup chan os.Signal
@@ -119,6 +120,7 @@ func newGateway(t *testing.T) *gateway {
 // configure writes the configuration; $BROKER and $STATE are filled in.
 func (g *gateway) configure(b *brokertest.Broker, meters string) {
 	g.t.Helper()
+	g.broker = b
 	text := fmt.Sprintf("[mqtt]\nurl = %q\n[state]\ndir = %q\n%s", b.URL(), g.stateDir(), meters)
 	if err := os.WriteFile(g.file(), []byte(text), 0o600); err != nil {
 		g.t.Fatal(err)
@@ -143,6 +145,9 @@ func (g *gateway) start() {
 	})
 	if err != nil {
 		g.t.Fatal(err)
+	}
+	if g.done != nil {
+		g.broker.UntilAlone()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel, g.done = cancel, make(chan error, 1)

@@ -18,6 +18,7 @@ type devices struct {
 
 	mu        sync.Mutex
 	published map[string]map[string]string // meter → topic → outline of the payload
+	flying    map[string]map[string]string // the same, sent and not acknowledged yet
 	changed   bool                         // since it was saved
 }
 
@@ -27,27 +28,64 @@ type devices struct {
 func (d *devices) announce(meter string, now []discovery.Device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before := d.published[meter]
+	before, flying := d.published[meter], d.flying[meter]
 	after := make(map[string]string, len(now))
 	var messages []mqttlink.Message
 	for _, device := range now {
-		previous := before[device.Topic]
-		if removal := discovery.Removal([]byte(previous), device.Payload); removal != nil {
-			messages = append(messages, retained(device.Topic, removal))
+		for _, previous := range distinct(before[device.Topic], flying[device.Topic]) {
+			if removal := discovery.Removal([]byte(previous), device.Payload); removal != nil {
+				messages = append(messages, retained(device.Topic, removal))
+			}
 		}
 		messages = append(messages, retained(device.Topic, device.Payload))
 		after[device.Topic] = string(discovery.Outline(device.Payload))
 	}
-	for _, topic := range slices.Sorted(maps.Keys(before)) {
+	for _, topic := range topicsOfBoth(before, flying) {
 		if _, stays := after[topic]; !stays {
 			messages = append(messages, retained(topic, nil))
 		}
 	}
 	var landed func()
-	if !maps.Equal(before, after) {
-		landed = func() { d.published[meter] = after }
+	if flying != nil || !maps.Equal(before, after) {
+		d.fly(meter, after)
+		landed = func() { d.land(meter, after) }
 	}
 	d.send(messages, landed)
+}
+
+// fly notes what was sent of a meter: it may reach Home Assistant though nobody
+// says so, so it is taken back too.
+func (d *devices) fly(meter string, sent map[string]string) {
+	if d.flying == nil {
+		d.flying = map[string]map[string]string{}
+	}
+	d.flying[meter] = sent
+}
+
+// land notes what the broker has.
+func (d *devices) land(meter string, sent map[string]string) {
+	d.published[meter] = sent
+	if maps.Equal(d.flying[meter], sent) {
+		delete(d.flying, meter)
+	}
+}
+
+// distinct are the texts without the second if it is the first.
+func distinct(a, b string) []string {
+	if a == b {
+		return []string{a}
+	}
+	return []string{a, b}
+}
+
+// topicsOfBoth are the topics of either, sorted.
+func topicsOfBoth(a, b map[string]string) []string {
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, b)
+	return slices.Sorted(maps.Keys(all))
 }
 
 // forget removes a meter's devices, and whatever else of it the broker keeps.
@@ -56,9 +94,10 @@ func (d *devices) forget(meter string, topics []string, done func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var messages []mqttlink.Message
-	for _, topic := range slices.Sorted(maps.Keys(d.published[meter])) {
+	for _, topic := range topicsOfBoth(d.published[meter], d.flying[meter]) {
 		messages = append(messages, retained(topic, nil))
 	}
+	delete(d.flying, meter)
 	for _, topic := range topics {
 		messages = append(messages, retained(topic, nil))
 	}

@@ -31,6 +31,7 @@ type Broker struct {
 	t       *testing.T
 	address string
 	server  *mqtt.Server
+	conns   *conns
 
 	mu   sync.Mutex
 	seen []Message
@@ -88,6 +89,7 @@ func (b *Broker) Start() {
 	if b.TLS != nil {
 		listener = tls.NewListener(listener, b.TLS)
 	}
+	b.conns = &conns{Listener: listener}
 	b.server = mqtt.New(&mqtt.Options{InlineClient: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	rule := auth.AuthRule{Allow: true}
 	if b.Login.Username != "" {
@@ -100,15 +102,79 @@ func (b *Broker) Start() {
 		b.must(listener.Close())
 		b.must(b.server.AddListener(listeners.NewWebsocket(listeners.Config{ID: "test", Address: b.address})))
 	} else {
-		b.must(b.server.AddListener(listeners.NewNet("test", listener)))
+		b.must(b.server.AddListener(listeners.NewNet("test", b.conns)))
 	}
 	b.must(b.server.Serve())
 }
 
-// Stop stops it; what is retained is gone.
+// Stop stops it; what is retained is gone. A client that connects at this very
+// moment would keep the server from ending, so connections are closed until it has.
 func (b *Broker) Stop() {
 	b.t.Helper()
-	b.must(b.server.Close())
+	closed := make(chan error, 1)
+	go func() { closed <- b.server.Close() }()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-closed:
+			b.must(err)
+			return
+		case <-tick.C:
+			b.conns.closeAll()
+		}
+	}
+}
+
+// UntilAlone waits until no client is connected. One that comes back under its name
+// before the server is done with its last connection may lose its subscriptions.
+func (b *Broker) UntilAlone() {
+	b.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if b.alone() {
+			return
+		}
+	}
+	b.t.Fatalf("a client was still there after %s", patience)
+}
+
+func (b *Broker) alone() bool {
+	if b.server == nil {
+		return true
+	}
+	for _, c := range b.server.Clients.GetAll() {
+		if !c.Net.Inline {
+			return false
+		}
+	}
+	return true
+}
+
+// conns is a listener that knows its connections.
+type conns struct {
+	net.Listener
+
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+// Accept waits for the next connection.
+func (l *conns) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		l.all = append(l.all, c)
+		l.mu.Unlock()
+	}
+	return c, err
+}
+
+func (l *conns) closeAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.all {
+		_ = c.Close()
+	}
 }
 
 // Cut cuts every client's connection.
