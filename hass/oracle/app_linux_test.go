@@ -167,7 +167,8 @@ func TestTheAppShowsAMeterThatWasPickedFromTheLists(t *testing.T) {
 		t.Error("a secret shows in the log")
 	}
 	wantPage(t, "http://127.0.0.1:8099/healthz", `"name":"mains"`)
-	wantPage(t, "http://127.0.0.1:8099/", "Mains meter")
+	wantPage(t, "http://127.0.0.1:8099/", `<script type="module" src="page.js">`)
+	wantPage(t, "http://127.0.0.1:8099/frames?meter=mains", "[]")
 	health := exec.CommandContext(t.Context(), "chroot", root, "/meter2mqtt", "health")
 	health.Env = []string{"SUPERVISOR_TOKEN=" + token, "PATH=" + os.Getenv("PATH")}
 	if out, err := health.CombinedOutput(); err != nil || !strings.Contains(string(out), "mains") {

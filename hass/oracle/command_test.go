@@ -119,12 +119,16 @@ func TestControlsChangeAMeterAndShowWhatItHas(t *testing.T) {
 	o.NoComplaint(t)
 
 	t.Log("what leaves the configuration leaves Home Assistant")
+	sub.Forget()
 	gateway.Configure(t, p1Config+fmt.Sprintf(controlledMeter, port, `"limit"`))
 	gateway.Reload(t)
+	// Home Assistant keeps orders from a meter that is away.
+	o.Until(t, func() error { return sub.Saw("meter2mqtt/feeder/availability", "online") })
 	for _, name := range []string{"tariff", "relay", "note", "clock"} {
 		o.untilGone(t, id+name)
 	}
 	o.Until(t, func() error { return o.nothingRetained(t, "meter2mqtt/feeder/parameter/note") })
+	o.untilState(t, id+"limit", "12")
 	o.call(t, "number.set_value", id+"limit", `, "value": 25`)
 	o.untilState(t, id+"limit", "25")
 	o.NoComplaint(t)
