@@ -45,7 +45,7 @@ build:
 # there are processors.
 .PHONY: test
 test:
-	$(GO) test -race -shuffle=on -p 4 ./...
+	$(GO) test -race -shuffle=on -p 4 -parallel 4 ./...
 
 .PHONY: check
 check: format-check lint vet build test fuzz-short cross generate-check
