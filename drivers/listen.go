@@ -22,24 +22,12 @@ type Listener struct {
 	Bytes   func([]byte)         // what has just arrived, before it is decoded; may be nil
 }
 
-// past is a deadline that wakes a blocked read.
-var past = time.Unix(1, 0)
-
 // Run reads until ctx ends, which is no error, or the line fails. ErrTimeout:
 // nothing came for Quiet.
 func (l *Listener) Run(ctx context.Context) error {
-	// A cancelled read: the deadline is set first, ctx is looked at second, so
-	// that a cancel in between cannot be overwritten.
-	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(woken)
-		_ = l.Line.SetReadDeadline(past)
-	})
-	defer func() {
-		if !stop() {
-			<-woken // whoever has the line next must not find this deadline on it later
-		}
-	}()
+	// In the loop the deadline is set first, ctx is looked at second, so that a
+	// cancel in between cannot be overwritten.
+	defer WakeOnEnd(ctx, l.Line)()
 	var (
 		buf    = make([]byte, 1024)
 		heard  = time.Now()

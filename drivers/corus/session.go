@@ -94,13 +94,13 @@ func nameOf(q drivers.Quantity) string {
 
 // Close takes leave of a device whose conversation was held open.
 func (s *session) Close(ctx context.Context) error {
-	defer s.wakeOnEnd(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.line)()
 	return s.leave(ctx)
 }
 
 // conversation runs do within a conversation, and ends it unless it is to be held.
 func (s *session) conversation(ctx context.Context, do func(context.Context) error) error {
-	defer s.wakeOnEnd(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.line)()
 	err := s.enter(ctx)
 	if err == nil {
 		err = do(ctx)
@@ -166,24 +166,6 @@ func (s *session) setBaud(baud int) error {
 		return nil
 	}
 	return err
-}
-
-// past is a deadline that wakes a blocked read.
-var past = time.Unix(1, 0)
-
-// wakeOnEnd wakes the read that is under way when ctx ends.
-func (s *session) wakeOnEnd(ctx context.Context) (done func()) {
-	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(woken)
-		_ = s.line.SetReadDeadline(past)
-	})
-	return func() {
-		if !stop() {
-			<-woken
-		}
-		_ = s.line.SetReadDeadline(time.Time{})
-	}
 }
 
 // send writes a message. What came before it answers something else, and is dropped.

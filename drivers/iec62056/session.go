@@ -85,7 +85,7 @@ func (s *session) Close(context.Context) error { return nil }
 // conversation runs do between sign-on and leave, and leaves the line as it was
 // found, whatever happens.
 func (s *session) conversation(ctx context.Context, do func(context.Context) error) error {
-	defer s.wakeOnEnd(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.line)()
 	err := do(ctx)
 	if errLeave := s.leave(ctx); err == nil {
 		err = errLeave
@@ -94,24 +94,6 @@ func (s *session) conversation(ctx context.Context, do func(context.Context) err
 		return fmt.Errorf("%s: %w", s.line, ctx.Err())
 	}
 	return err
-}
-
-// past is a deadline that wakes a blocked read.
-var past = time.Unix(1, 0)
-
-// wakeOnEnd wakes the read that is under way when ctx ends.
-func (s *session) wakeOnEnd(ctx context.Context) (done func()) {
-	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(woken)
-		_ = s.line.SetReadDeadline(past)
-	})
-	return func() {
-		if !stop() {
-			<-woken
-		}
-		_ = s.line.SetReadDeadline(time.Time{})
-	}
 }
 
 // farewell is how long taking leave may take, also after ctx has ended.

@@ -99,7 +99,7 @@ func (s *session) Read(ctx context.Context, want []obis.Code, r *drivers.Reading
 
 // converse has the line at the meter's speed while do talks to it.
 func (s *session) converse(ctx context.Context, do func() error) error {
-	defer s.bus.watch(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.bus.line)()
 	giveBack, err := s.bus.lend()
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err

@@ -132,21 +132,6 @@ func modeOf(baud int) drivers.Mode {
 	return drivers.Mode{Baud: baud, Bits: 8, Parity: drivers.EvenParity, Stop: 1}
 }
 
-// watch lets the end of ctx end a read that is under way. The caller calls what it
-// returns when it is done with the line.
-func (b *bus) watch(ctx context.Context) (release func()) {
-	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(woken)
-		_ = b.line.SetReadDeadline(time.Unix(1, 0))
-	})
-	return func() {
-		if !stop() {
-			<-woken // whoever has the line next must not find this deadline on it later
-		}
-	}
-}
-
 // wake sends 55 for a while, and leaves the meter the time to get ready.
 func (b *bus) wake(ctx context.Context, d time.Duration) error {
 	if d == 0 {

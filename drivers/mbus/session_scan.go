@@ -111,7 +111,7 @@ func scan(ctx context.Context, line drivers.Line, c drivers.Config, to drivers.S
 // part searches at one speed in one way.
 func (s *search) part(ctx context.Context, line drivers.Line, way string, baud int) error {
 	s.bus = newBus(line, paceOf(s.config, line, baud))
-	defer s.bus.watch(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.bus.line)()
 	giveBack, err := s.bus.lend()
 	if err != nil && (len(s.to.Bauds) > 1 || !errors.Is(err, errors.ErrUnsupported)) {
 		return err

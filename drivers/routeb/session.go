@@ -152,7 +152,7 @@ func (s *session) Close(ctx context.Context) error {
 	if s.module == nil || !s.link.joined {
 		return nil
 	}
-	defer s.wakeOnEnd(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.line)()
 	s.link.leaving = true
 	err := s.module.leave(ctx)
 	s.link.joined, s.link.leaving = false, false
@@ -160,24 +160,6 @@ func (s *session) Close(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// past is a deadline that wakes a blocked read.
-var past = time.Unix(1, 0)
-
-// wakeOnEnd wakes the read that is under way when ctx ends.
-func (s *session) wakeOnEnd(ctx context.Context) (done func()) {
-	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(woken)
-		_ = s.line.SetReadDeadline(past)
-	})
-	return func() {
-		if !stop() {
-			<-woken
-		}
-		_ = s.line.SetReadDeadline(time.Time{})
-	}
 }
 
 // next is the next message of the module, of which notice was taken. ErrTimeout:

@@ -24,7 +24,7 @@ var errMidnight = errors.New("the meter's day changed meanwhile")
 // History gives the meter's half-hours, up to 99 days back, and of at most two
 // hours also its minutes, where it has them. What it has no data for is left out.
 func (s *session) History(ctx context.Context, from, to time.Time, each func(*drivers.Reading) error) error {
-	defer s.wakeOnEnd(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.line)()
 	if _, err := s.lay(ctx); err != nil {
 		return err
 	}

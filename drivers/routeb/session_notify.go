@@ -12,7 +12,7 @@ import (
 // between two readings: it is renewed before it ends and joined again when it was
 // lost.
 func (s *session) Notify(ctx context.Context, each func(*drivers.Reading) error) error {
-	defer s.wakeOnEnd(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.line)()
 	for ctx.Err() == nil {
 		if err := s.deliver(each); err != nil {
 			return err

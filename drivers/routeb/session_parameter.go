@@ -93,7 +93,7 @@ func (s *session) setting(name string) (setting, error) {
 
 // Get reads a parameter from the meter.
 func (s *session) Get(ctx context.Context, p drivers.Parameter) (drivers.Value, error) {
-	defer s.wakeOnEnd(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.line)()
 	return s.readSetting(ctx, p.Name)
 }
 
@@ -118,7 +118,7 @@ func (s *session) readSetting(ctx context.Context, name string) (v drivers.Value
 
 // Set writes a parameter and reads it back.
 func (s *session) Set(ctx context.Context, p drivers.Parameter, v drivers.Value) (drivers.Value, error) {
-	defer s.wakeOnEnd(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.line)()
 	own, err := s.setting(p.Name)
 	if err != nil {
 		return drivers.Value{}, err

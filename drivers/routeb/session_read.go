@@ -92,7 +92,7 @@ func (s *session) Describe() (drivers.Identity, []drivers.Quantity, []drivers.Pa
 // Read asks for power and currents, and for what else is due: the totals, the last
 // half-hours, the facts. With codes it asks for those.
 func (s *session) Read(ctx context.Context, want []obis.Code, r *drivers.Reading) error {
-	defer s.wakeOnEnd(ctx)()
+	defer drivers.WakeOnEnd(ctx, s.line)()
 	r.Reset()
 	ground, err := s.lay(ctx)
 	if err != nil {
