@@ -20,7 +20,7 @@
 
 GO        ?= go
 FUZZTIME  ?= 10m
-FUZZSHORT ?= 2s
+FUZZSHORT ?= 5000x
 PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6 darwin/arm64 windows/amd64
 
 # Built from a tarball, without git, these stay empty and the build falls back
