@@ -159,7 +159,11 @@ $(SBOM): packaging/sbom/go.mod
 .PHONY: tools-package
 tools-package: $(RELEASER) $(SBOM)
 
+# GoReleaser forgets the commit where git knows of no remote, so it is told one.
 .PHONY: package
+package: export GIT_CONFIG_COUNT = 1
+package: export GIT_CONFIG_KEY_0 = remote.origin.url
+package: export GIT_CONFIG_VALUE_0 = https://github.com/meter2mqtt/meter2mqtt
 package: tools-package
 	PATH=$(CURDIR)/$(dir $(SBOM)):$$PATH $(RELEASER) release --snapshot --clean
 
@@ -175,7 +179,8 @@ package-check:
 # Debian and out of it, and two builds give the same bytes. Needs root and half an
 # hour.
 .PHONY: package-proof
-package-proof: cross package
+package-proof: package
+	$(MAKE) cross # after package, which empties dist
 	.ci/package-proof
 	.ci/debian-proof
 	.ci/reproducible
