@@ -153,8 +153,9 @@ $(RELEASER):
 	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/goreleaser/goreleaser/v2@$(RELEASER_VERSION)
 	mv $(@D)/goreleaser $@
 
+# Its own hash stands in what it writes.
 $(SBOM): packaging/sbom/go.mod
-	cd packaging/sbom && $(GO) build -o $(CURDIR)/$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+	cd packaging/sbom && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $(CURDIR)/$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
 .PHONY: tools-package
 tools-package: $(RELEASER) $(SBOM)
