@@ -29,21 +29,29 @@ type Config struct {
 
 // HomeAssistant says whether and where meters are announced.
 type HomeAssistant struct {
-	Discovery   bool   `koanf:"discovery"`
-	Prefix      string `koanf:"prefix"`
-	StatusTopic string `koanf:"status_topic"` // where Home Assistant says that it is there
-
-	// URL and Token are those of its WebSocket API, for late hours; empty: off, or
-	// in the app what the Supervisor gives.
-	URL   string         `koanf:"url"`
+	// Discovery says whether meters are announced to Home Assistant.
+	Discovery bool `koanf:"discovery"`
+	// Prefix is that of its discovery topics, as set in its MQTT integration.
+	Prefix string `koanf:"prefix"`
+	// StatusTopic is where Home Assistant says that it is there, as set in its MQTT
+	// integration.
+	StatusTopic string `koanf:"status_topic"`
+	// URL is its WebSocket API. With Token, hours that an outage cost come into its
+	// statistics, and an exchanged meter is no consumption. Empty: its statistics
+	// are left alone; the Home Assistant app needs neither.
+	URL string `koanf:"url"`
+	// Token is a long-lived access token of an administrator: Profile, Security.
 	Token drivers.Secret `koanf:"token"`
 }
 
 // State says where readings wait that the broker has not taken, and what is
 // remembered over a restart.
 type State struct {
-	Dir Path `koanf:"dir"` // "": $STATE_DIRECTORY, /data in the app, else the user's state folder
-	Max Size `koanf:"max"` // live data of the journal
+	// Dir is the folder. Empty: $STATE_DIRECTORY, which systemd sets, or /data in
+	// the Home Assistant app, or else meter2mqtt in the user's state folder.
+	Dir Path `koanf:"dir"`
+	// Max is how much is kept; beyond it the oldest go. The file may be twice that.
+	Max Size `koanf:"max"`
 }
 
 // minJournal is the least that lets the journal work in segments.
@@ -57,8 +65,11 @@ func (st *State) validate(s *section) {
 
 // Log says what is logged, and how.
 type Log struct {
-	Level  zerolog.Level `koanf:"level"`
-	Format Format        `koanf:"format"`
+	// Level is how much is logged. The request log_level changes it while the
+	// gateway runs.
+	Level zerolog.Level `koanf:"level"`
+	// Format is the form of the log: auto is text on a terminal, else json.
+	Format Format `koanf:"format"`
 }
 
 // Format is the form of the log.

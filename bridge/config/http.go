@@ -11,8 +11,12 @@ import (
 
 // HTTP says where health, metrics and the status page are served.
 type HTTP struct {
-	Listen   string         `koanf:"listen"` // HOST:PORT, HOST an IP address or localhost; "": nowhere
-	Username string         `koanf:"username"`
+	// Listen is HOST:PORT, HOST an IP address of this machine or localhost. One that
+	// other machines reach needs a user and a password. Empty: nowhere.
+	Listen string `koanf:"listen"`
+	// Username is the user whom the page asks for.
+	Username string `koanf:"username"`
+	// Password is the user's.
 	Password drivers.Secret `koanf:"password"`
 
 	// Ingress is where the app listens for Home Assistant's own proxy, which

@@ -15,21 +15,53 @@ import (
 
 // Meter is one [[meter]] table.
 type Meter struct {
-	Name          string               `koanf:"name"`   // [a-z][a-z0-9_]{0,31}: in topics and ids, for ever
-	Label         string               `koanf:"label"`  // what people see; "": the name
-	Driver        drivers.Driver       `koanf:"driver"` // stands before Port, whose defaults are the driver's
-	Port          transport.Port       `koanf:"port"`
-	Tap           transport.TapAddress `koanf:"tap"`            // pushing meters: where others may listen to the line; "": nowhere
-	Every         time.Duration        `koanf:"every"`          // pushing meters: least gap between states, 0: none
-	Timezone      *time.Location       `koanf:"timezone"`       // nil: by the meter's maker and country, else the host's
-	Factor        drivers.Decimal      `koanf:"factor"`         // of current transformers, above 0
-	VoltageFactor drivers.Decimal      `koanf:"voltage_factor"` // of voltage transformers, above 0
-	MaxPower      Power                `koanf:"max_power"`      // what the connection can deliver, for plausibility
-	MaxFlow       Flow                 `koanf:"max_flow"`       // the same for gas and water
-	Exclude       []string             `koanf:"exclude"`        // keys that are not published; * stands for any characters
-	Backfill      bool                 `koanf:"backfill"`       // read what an absence left out from the meter's own log
-	Retain        *bool                `koanf:"retain"`         // the state topic; nil: by the meter's pace
-	Write         []string             `koanf:"write"`          // Parameters that may be written; none: nothing is
+	// Name is the meter's in topics and ids: a to z, 0 to 9 and single underscores, a
+	// letter first. It stays for ever, also when the meter is exchanged.
+	Name string `koanf:"name"`
+	// Label is what people see. Empty: the name.
+	Label string `koanf:"label"`
+	// Driver is what the meter speaks. It stands before Port, whose defaults are the
+	// driver's.
+	Driver drivers.Driver `koanf:"driver"`
+	// Port is where it is connected: a path of a serial port, with speed and frame
+	// that are not the driver's usual ones in serial:///dev/ttyUSB0?baud=9600&mode=7E1;
+	// tcp://HOST:PORT; rfc2217://HOST:PORT?baud=9600&mode=7E1; mqtt:TOPIC for
+	// telegrams that another program publishes; replay:FILE for a recording.
+	Port transport.Port `koanf:"port"`
+	// Tap is where other programs may listen to the line of a meter that speaks
+	// unasked, over TCP: a port for programs on this machine alone, an address of
+	// this machine and a port for the network. Empty: nowhere.
+	Tap transport.TapAddress `koanf:"tap"`
+	// Every is the least gap between two states of a meter that speaks unasked; 0s:
+	// each telegram is one. Of a meter that is asked it is how often; 0s: as often as
+	// is usual for the driver.
+	Every time.Duration `koanf:"every"`
+	// Timezone is that of a clock which sends no offset. Empty: by the meter's maker
+	// and country, or else this machine's.
+	Timezone *time.Location `koanf:"timezone"`
+	// Factor is the ratio of current transformers that the meter counts behind: 40
+	// for 200/5 A. Energy, power and currents are multiplied by it, exactly.
+	Factor drivers.Decimal `koanf:"factor"`
+	// VoltageFactor is the ratio of voltage transformers. Energy, power and voltages
+	// are multiplied by it, exactly.
+	VoltageFactor drivers.Decimal `koanf:"voltage_factor"`
+	// MaxPower is what the connection can deliver. Energy that rises faster waits for
+	// a second telegram that bears it out.
+	MaxPower Power `koanf:"max_power"`
+	// MaxFlow is the same for gas and water.
+	MaxFlow Flow `koanf:"max_flow"`
+	// Exclude are keys of the state that are not published; * stands for any
+	// characters.
+	Exclude []string `koanf:"exclude"`
+	// Backfill says whether what an absence of the gateway or the line left out is
+	// read from the meter's own log, if it keeps one.
+	Backfill bool `koanf:"backfill"`
+	// Retain says whether the broker keeps the state for those who come later.
+	// "auto" keeps it for meters that are slower than a minute.
+	Retain *bool `koanf:"retain"`
+	// Write are the parameters that may be written, of meters that are asked. What is
+	// not named here is refused, whoever asks.
+	Write []string `koanf:"write"`
 
 	// Options are the driver's own keys, as its NewConfig made them; they passed
 	// their Validate.
@@ -67,12 +99,17 @@ func (l loader) addMeter() string {
 	return "add a table that begins with [[meter]] and has name, driver and port; `meter2mqtt ports` lists serial ports, `meter2mqtt demo` needs no meter"
 }
 
-// meter reads out one meter.
-func (l loader) meter(s *section) Meter {
-	m := Meter{
+// meterDefaults is a meter of which nothing is configured.
+func meterDefaults() Meter {
+	return Meter{
 		Factor: drivers.NewDecimal(1, 0), VoltageFactor: drivers.NewDecimal(1, 0),
 		MaxPower: Power{drivers.NewDecimal(100, 3)}, MaxFlow: Flow{drivers.NewDecimal(20, 0)},
 	}
+}
+
+// meter reads out one meter.
+func (l loader) meter(s *section) Meter {
+	m := meterDefaults()
 	s.extra = map[reflect.Type]converter{
 		reflect.TypeFor[drivers.Driver](): to(l.driver),
 		reflect.TypeFor[transport.Port](): to(func(v value) (transport.Port, error) { return toPort(v, m.Driver) }),

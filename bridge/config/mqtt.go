@@ -19,15 +19,29 @@ import (
 
 // MQTT says which broker, as whom, and where in its topics.
 type MQTT struct {
-	URL         string         `koanf:"url"` // SCHEME://HOST:PORT, with a path for ws and wss; never a user or a password; in the app "" is the Supervisor's
-	Username    string         `koanf:"username"`
-	Password    drivers.Secret `koanf:"password"`
-	CAFile      Path           `koanf:"ca_file"`       // PEM; "": the system's roots
-	CertFile    Path           `koanf:"cert_file"`     // PEM; "": no client certificate
-	CertKeyFile Path           `koanf:"cert_key_file"` // PEM
-	Base        string         `koanf:"base"`
-	ClientID    string         `koanf:"client_id"`
-	Values      bool           `koanf:"values"` // also BASE/METER/value/KEY
+	// URL is where the broker is: mqtt://, or mqtts:// with TLS; ws:// and wss:// for
+	// WebSockets, which may have a path. Without a port it is 1883, 8883, 80 or 443.
+	// It never holds a user or a password. In the Home Assistant app empty means
+	// Home Assistant's own broker.
+	URL string `koanf:"url"`
+	// Username is the user to log in as.
+	Username string `koanf:"username"`
+	// Password is the user's.
+	Password drivers.Secret `koanf:"password"`
+	// CAFile holds the broker's CA, in PEM form, if the system does not know it.
+	CAFile Path `koanf:"ca_file"`
+	// CertFile is a certificate of our own, in PEM form, for brokers that want one.
+	CertFile Path `koanf:"cert_file"`
+	// CertKeyFile is its key, in PEM form, without a password.
+	CertKeyFile Path `koanf:"cert_key_file"`
+	// Base begins all topics. It is part of every id in Home Assistant too, so it is
+	// chosen once.
+	Base string `koanf:"base"`
+	// ClientID is the name under which the broker knows us. Empty: base and host name.
+	ClientID string `koanf:"client_id"`
+	// Values says whether each value is also published as plain text, on its own
+	// topic BASE/METER/value/KEY, for subscribers that cannot read JSON.
+	Values bool `koanf:"values"`
 }
 
 // broker is what a scheme of mqtt.url means.

@@ -14,8 +14,8 @@ import (
 
 // Config are the keys of a [[meter]] table that Corus devices have.
 type Config struct {
-	// Layouts is a file of parameter maps and record layouts, in the form of
-	// layouts.toml. What it does not have is looked for among those that are shipped.
+	// Layouts is a file of parameter maps and record layouts. What it does not have
+	// is looked for among those that are shipped.
 	Layouts drivers.File `koanf:"layouts"`
 	// PulseWeight is what one pulse is worth. 0: parameter 1 is asked.
 	PulseWeight drivers.Decimal `koanf:"pulse_weight"`
@@ -38,9 +38,10 @@ type Config struct {
 	// up when it ends.
 	Hold bool `koanf:"hold"`
 
-	// Baud and FastBaud are the speeds of a serial line before and after the option
-	// select. FastBaud 0: the speed never changes. Baud 0: that of the port.
-	Baud     int `koanf:"baud"`
+	// Baud is the speed of a serial line before the option select. 0: that of the
+	// port.
+	Baud int `koanf:"baud"`
+	// FastBaud is the speed after the option select. 0: it never changes.
 	FastBaud int `koanf:"fast_baud"`
 
 	// WakeWait is how long the device may take to answer the wake-up, which is sent

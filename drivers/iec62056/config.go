@@ -82,8 +82,9 @@ type Config struct {
 	// Read are addresses that are read one by one in programming mode, instead of
 	// a readout.
 	Read []string `koanf:"read"`
-	// Registers are the parameters that may be read or written by name, as
-	// ParseRegister reads them.
+	// Registers are the parameters that may be read or written by name: a name of
+	// yours, the address, the type (number, text, bool, time), then what else is
+	// known: a unit, limits MIN..MAX, options A|B|C, level=N, read-only, press.
 	Registers []string `koanf:"registers"`
 	// Profiles are the logs that history asks for: P.01, P.98, or the number of a
 	// LIS-200 archive.

@@ -41,8 +41,10 @@ type Config struct {
 	// readout. What answers with data is the reading; if none does, it is asked for
 	// as usual.
 	Requests []string `koanf:"requests"`
-	// Records are the data records that can be read and written by name, each as
-	// parseRecord reads it: "limit 04FD13 0..100".
+	// Records are the data records that can be read and written by name: a name of
+	// yours, DIB and VIB in hexadecimal, then what else is known: limits MIN..MAX,
+	// switch for 0 and 1, read-only, write-only. With press whole data records follow
+	// the name.
 	Records []string `koanf:"records"`
 	// Alarm asks for class 1 data too: the value alarm, 0 if there is none.
 	Alarm bool `koanf:"alarm"`
