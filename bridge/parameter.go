@@ -25,7 +25,7 @@ type parameterInfo struct {
 	Max      *drivers.Decimal `json:"max,omitempty"`
 	Step     *drivers.Decimal `json:"step,omitempty"`
 	Options  []string         `json:"options,omitempty"`
-	MaxLen   int              `json:"max_length,omitempty"` // bytes
+	MaxLen   int              `json:"max_length,omitempty"` // characters
 	Readable bool             `json:"readable"`
 	Writable bool             `json:"writable"`
 	Press    bool             `json:"press,omitempty"` // an action

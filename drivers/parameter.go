@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
@@ -40,7 +41,7 @@ type Parameter struct {
 	Access         Access
 	Min, Max, Step Decimal  // Kind Number; Min equal to Max: no limit is known
 	Options        []string // Kind Text with a closed list
-	MaxLen         int      // Kind Text without one, in bytes; 0: no limit is known
+	MaxLen         int      // Kind Text without one, in characters; 0: no limit is known
 	Secret         bool     // never logged, published or echoed
 	Doc            string   // one sentence for --help, the info topic and discovery
 }
@@ -89,7 +90,7 @@ func (p Parameter) validateText(s string) error {
 	if len(p.Options) > 0 && !slices.Contains(p.Options, s) {
 		return fmt.Errorf("%w: %s takes one of %s", ErrValue, p.Name, strings.Join(p.Options, ", "))
 	}
-	if p.MaxLen > 0 && len(s) > p.MaxLen {
+	if p.MaxLen > 0 && utf8.RuneCountInString(s) > p.MaxLen {
 		return fmt.Errorf("%w: %s takes at most %d characters", ErrValue, p.Name, p.MaxLen)
 	}
 	return nil

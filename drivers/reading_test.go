@@ -188,6 +188,7 @@ func TestParameterValidate(t *testing.T) {
 		{"an option", mode, Value{Kind: Text, Text: "day"}, true},
 		{"no option", mode, Value{Kind: Text, Text: "dusk"}, false},
 		{"short text", text, Value{Kind: Text, Text: "abc"}, true},
+		{"short text of long characters", text, Value{Kind: Text, Text: "éüß"}, true},
 		{"long text", text, Value{Kind: Text, Text: "abcd"}, false},
 		{"on", relay, Value{Kind: Bool, Number: NewDecimal(1, 0)}, true},
 		{"neither on nor off", relay, Value{Kind: Bool, Number: NewDecimal(2, 0)}, false},

@@ -116,17 +116,18 @@ func AppendDate(b []byte, wall time.Time) ([]byte, error) {
 	return binary.LittleEndian.AppendUint32(b, packed), nil
 }
 
-// AppendString appends Latin-1 text, padded with NUL to size bytes.
+// AppendString appends Latin-1 text, padded with NUL or cut to size bytes as other
+// programs do it. Nothing is lost that way: what a person wants to write is held
+// against the Parameter's MaxLen first.
 func AppendString(b []byte, text string, size int) ([]byte, error) {
 	from := len(b)
 	for _, r := range text {
 		if r == 0 || r > 0xFF {
 			return b[:from], fmt.Errorf("%w: %q is no character of Latin-1", drivers.ErrValue, r)
 		}
-		b = append(b, byte(r))
-	}
-	if len(b)-from > size {
-		return b[:from], fmt.Errorf("%w: at most %d characters", drivers.ErrValue, size)
+		if len(b)-from < size {
+			b = append(b, byte(r))
+		}
 	}
 	for len(b)-from < size {
 		b = append(b, 0)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -319,13 +320,15 @@ func FuzzTypes(f *testing.F) {
 func FuzzTexts(f *testing.F) {
 	f.Add("SITE-001", uint8(8))
 	f.Add("é\x01", uint8(3))
+	f.Add("TOO LONG é", uint8(8))
 	f.Fuzz(func(t *testing.T, s string, size uint8) {
 		raw, err := AppendString(nil, s, int(size))
 		if err != nil {
 			return
 		}
 		var d texts
-		if got := d.latin1(raw); got != s || len(raw) != int(size) {
+		want := string([]rune(s)[:min(utf8.RuneCountInString(s), int(size))])
+		if got := d.latin1(raw); got != want || len(raw) != int(size) {
 			t.Fatalf("%q became %q, % x", s, got, raw)
 		}
 	})

@@ -341,7 +341,7 @@ func (m *corusMeter) changes(q corus.Query) (size int, data []byte) {
 
 // serve answers what comes on a line.
 func (m *corusMeter) serve(ctx context.Context, line io.ReadWriter) error {
-	t := &corusTalk{meter: m, line: line, in: received(ctx, line, 0xFF)}
+	t := &corusTalk{faultTurns: faultTurns{every: m.every}, reception: received(ctx, line, 0xFF), meter: m, line: line}
 	for ctx.Err() == nil {
 		if err := t.conversation(ctx); err != nil && ctx.Err() == nil {
 			return err

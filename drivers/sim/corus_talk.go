@@ -24,30 +24,12 @@ const corusWakeUp = 12
 
 // corusTalk is the converter on one line.
 type corusTalk struct {
+	faultTurns
+	reception
 	meter *corusMeter
 	line  io.Writer
-	in    <-chan byte
-	last  []byte         // answer, for a NAK
-	nuls  int            // in a row, where a command could come
-	count map[string]int // how often a fault could have been, by kind
-}
-
-// get is the next byte.
-func (t *corusTalk) get(ctx context.Context, wait time.Duration) (byte, error) {
-	return (&iecTalk{in: t.in}).get(ctx, wait)
-}
-
-// due says whether a fault comes now.
-func (t *corusTalk) due(fault string) bool {
-	every := t.meter.every[fault]
-	if every == 0 {
-		return false
-	}
-	if t.count == nil {
-		t.count = map[string]int{}
-	}
-	t.count[fault]++
-	return t.count[fault]%every == 0
+	last  []byte // answer, for a NAK
+	nuls  int    // in a row, where a command could come
 }
 
 // say sends an answer, with what faults make of it.

@@ -254,6 +254,13 @@ func TestTheConverterIsWrittenAndKeepsALogOfIt(t *testing.T) {
 		if err != nil || back.Text != "NORTH" {
 			t.Errorf("%q, %v", back.Text, err)
 		}
+		if back, err := command.Set(t.Context(), named("site"), drivers.Value{Kind: drivers.Text, Text: "NÖRDLICH"}); err != nil || back.Text != "NÖRDLICH" {
+			t.Errorf("eight characters: %q, %v", back.Text, err)
+		}
+		_, err = command.Set(t.Context(), named("site"), drivers.Value{Kind: drivers.Text, Text: "NORTHWEST"})
+		if !errors.Is(err, drivers.ErrValue) || !strings.Contains(err.Error(), "at most 8 characters") {
+			t.Errorf("a text that would be cut: %v", err)
+		}
 		_, err = command.Set(t.Context(), named("base_pressure"), drivers.Value{Number: drivers.NewDecimal(12, -1)})
 		if !errors.Is(err, drivers.ErrValue) {
 			t.Errorf("a pressure beyond the limits of the map: %v", err)
@@ -276,7 +283,7 @@ func TestTheConverterIsWrittenAndKeepsALogOfIt(t *testing.T) {
 			}
 			return nil
 		})
-		if err != nil || len(log) != 4 || log[0] != "82" || log[1] != "04e4f525448000000" || log[2] != "106" {
+		if err != nil || len(log) != 6 || log[0] != "82" || log[1] != "04e4f525448000000" || log[4] != "106" {
 			t.Errorf("%q, %v", log, err)
 		}
 	})

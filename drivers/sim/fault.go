@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Fault is something that a simulated meter can do wrong.
@@ -38,6 +39,29 @@ func parseFaults(wanted []string, known []Fault) (map[string]int, error) {
 		every[name] = n
 	}
 	return every, errors.Join(mistakes...)
+}
+
+// faultTurns counts, fault by fault, what could have had it.
+type faultTurns struct {
+	every map[string]int
+
+	mu    sync.Mutex
+	count map[string]int
+}
+
+// due counts once more, and says whether the fault comes now.
+func (f *faultTurns) due(fault string) bool {
+	every := f.every[fault]
+	if every == 0 {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.count == nil {
+		f.count = map[string]int{}
+	}
+	f.count[fault]++
+	return f.count[fault]%every == 0
 }
 
 func parseFault(s string, known []Fault) (name string, every int, err error) {

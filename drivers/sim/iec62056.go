@@ -198,41 +198,17 @@ func demand(t time.Time) int64 {
 
 // serve answers what comes on a line, or pushes in mode D.
 func (m *iecMeter) serve(ctx context.Context, line io.ReadWriter) error {
-	t := &iecTalk{meter: m, line: line}
+	t := &iecTalk{faultTurns: faultTurns{every: m.every}, meter: m, line: line}
 	if m.mode == iec62056.ModeD {
 		return t.push(ctx)
 	}
-	t.in = received(ctx, line, 0x7F)
+	t.reception = received(ctx, line, 0x7F)
 	for ctx.Err() == nil {
 		if err := t.conversation(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// received gives the bytes of a line one by one, those of their bits that mask has,
-// and is closed when the line ends.
-func received(ctx context.Context, line io.Reader, mask byte) <-chan byte {
-	c := make(chan byte, 256)
-	go func() {
-		defer close(c)
-		buf := make([]byte, 256)
-		for {
-			n, err := line.Read(buf)
-			for _, b := range buf[:n] {
-				select {
-				case c <- b & mask:
-				case <-ctx.Done():
-					return
-				}
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return c
 }
 
 // writeRegister keeps what was written to one of the registers that can be. The

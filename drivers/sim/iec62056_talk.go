@@ -29,41 +29,11 @@ var (
 
 // iecTalk is the meter on one line.
 type iecTalk struct {
+	faultTurns
+	reception
 	meter *iecMeter
 	line  io.Writer
-	in    <-chan byte
-	last  []byte         // message, for a NAK
-	count map[string]int // how often a fault could have been, by kind
-}
-
-// get is the next byte.
-func (t *iecTalk) get(ctx context.Context, wait time.Duration) (byte, error) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case b, ok := <-t.in:
-		if !ok {
-			return 0, io.EOF
-		}
-		return b, nil
-	case <-timer.C:
-		return 0, errIECSilent
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-}
-
-// due says whether a fault comes now.
-func (t *iecTalk) due(fault string) bool {
-	every := t.meter.every[fault]
-	if every == 0 {
-		return false
-	}
-	if t.count == nil {
-		t.count = map[string]int{}
-	}
-	t.count[fault]++
-	return t.count[fault]%every == 0
+	last  []byte // message, for a NAK
 }
 
 // say sends a message after the reaction time, with what faults make of it.

@@ -48,14 +48,13 @@ const (
 
 // routeBMeter is a low-voltage smart meter. Several modules reach the same one.
 type routeBMeter struct {
-	clock  func() time.Time
-	period time.Duration // between notifications; 0: each half-hour
-	second bool          // of the second generation: minutes too
-	every  map[string]int
+	faultTurns // of all modules together
+	clock      func() time.Time
+	period     time.Duration // between notifications; 0: each half-hour
+	second     bool          // of the second generation: minutes too
 
 	mu       sync.Mutex
-	count    map[string]int // how often a fault could have been, by kind
-	offset   time.Duration  // of its clock
+	offset   time.Duration // of its clock
 	location []byte
 	day      byte
 	halves   routeb.Selection
@@ -71,7 +70,7 @@ func newRouteB(o Options) (*Simulator, error) {
 		return nil, fmt.Errorf("period %s: want more than 0", o.Period)
 	}
 	m := &routeBMeter{
-		clock: o.Clock, period: o.Period, second: o.Model != "bp35a1", every: every, count: map[string]int{}, location: []byte{0x61},
+		faultTurns: faultTurns{every: every}, clock: o.Clock, period: o.Period, second: o.Model != "bp35a1", location: []byte{0x61},
 	}
 	serve := m.serveSK(o.Model != "bp35a1")
 	if o.Model == "j11" {
@@ -80,18 +79,6 @@ func newRouteB(o Options) (*Simulator, error) {
 	return &Simulator{Driver: routeb.Driver.Name, serve: serve, Keys: []drivers.Setting{
 		{Key: "id", Value: ExampleRouteBID}, {Key: "password", Value: ExampleRouteBPassword},
 	}}, nil
-}
-
-// due says whether a fault comes now.
-func (m *routeBMeter) due(fault string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	every := m.every[fault]
-	if every == 0 {
-		return false
-	}
-	m.count[fault]++
-	return m.count[fault]%every == 0
 }
 
 var routeBZone = time.FixedZone("JST", 9*60*60)
