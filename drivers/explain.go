@@ -187,6 +187,23 @@ func (e *Explanation) Read(span int, v *Value) {
 	s.Value += v.String()
 }
 
+// Deal notes the values that were read from the brackets of one line. They belong to
+// the last of its spans that hold something, to those that are times only if the
+// others are too few; with more values than both, all to the last bracket.
+func (e *Explanation) Deal(values []Value, holders, times []int, last int) {
+	if len(holders) < len(values) {
+		holders = slices.Concat(times, holders)
+	}
+	first := len(holders) - len(values)
+	for i := range values {
+		span := last
+		if first >= 0 {
+			span = holders[first+i]
+		}
+		e.Read(span, &values[i])
+	}
+}
+
 // Say sets the text of a marked span.
 func (e *Explanation) Say(span int, text string) { e.spans[span-1].Text = text }
 

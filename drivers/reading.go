@@ -26,6 +26,22 @@ func (r *Reading) Reset() {
 	*r = Reading{Channels: r.Channels[:0], Values: r.Values[:0]}
 }
 
+// Push adds an empty Value in its place, and gives it until the next one is added:
+// a Value is large, and copying it is most of what reading one would cost.
+func (r *Reading) Push() *Value {
+	n := len(r.Values)
+	if n == cap(r.Values) {
+		r.Values = append(r.Values, Value{})
+	} else {
+		r.Values = r.Values[:n+1]
+		r.Values[n] = Value{}
+	}
+	return &r.Values[n]
+}
+
+// Pop takes back what Push added last.
+func (r *Reading) Pop() { r.Values = r.Values[:len(r.Values)-1] }
+
 // Clone is a copy that shares no slice with r.
 func (r *Reading) Clone() *Reading {
 	c := *r

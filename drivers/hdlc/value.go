@@ -12,17 +12,10 @@ import (
 
 // add appends an empty value, which is read from element i, and gives its place.
 func (p *push) add(i int) *drivers.Value {
-	n := len(p.r.Values)
 	if p.sources != nil {
-		p.sources[n] = i
+		p.sources[len(p.r.Values)] = i
 	}
-	if n < cap(p.r.Values) {
-		p.r.Values = p.r.Values[:n+1]
-		p.r.Values[n] = drivers.Value{}
-	} else {
-		p.r.Values = append(p.r.Values, drivers.Value{})
-	}
-	return &p.r.Values[n]
+	return p.r.Push()
 }
 
 // coded takes the value of a code. What has no value gives none: null, a profile,
@@ -53,7 +46,7 @@ func (p *push) number(k *known, i int, s scaling) {
 	}
 	v := p.add(i)
 	if !p.setNumber(v, i, raw, whole, s.exponent) || s.unknown {
-		p.r.Values = p.r.Values[:len(p.r.Values)-1]
+		p.r.Pop()
 		return
 	}
 	v.Code, v.Name, v.Unit = k.code, k.entry.Name, s.unit

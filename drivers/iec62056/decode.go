@@ -269,22 +269,6 @@ func (d *Decoder) add(s *slot, r *drivers.Reading) {
 	}
 }
 
-// push adds an empty Value in place: a Value is large, and copying it is most of
-// what a data set would cost.
-func push(r *drivers.Reading) *drivers.Value {
-	n := len(r.Values)
-	if n == cap(r.Values) {
-		r.Values = append(r.Values, drivers.Value{})
-	} else {
-		r.Values = r.Values[:n+1]
-		r.Values[n] = drivers.Value{}
-	}
-	return &r.Values[n]
-}
-
-// pop takes back what push gave.
-func pop(r *drivers.Reading) { r.Values = r.Values[:len(r.Values)-1] }
-
 // fill adds the value of one bracket, if it has one.
 func (d *Decoder) fill(m *meaning, g []byte, r *drivers.Reading) {
 	if len(g) == 0 {
@@ -294,10 +278,10 @@ func (d *Decoder) fill(m *meaning, g []byte, r *drivers.Reading) {
 		d.answer++
 		return
 	}
-	v := push(r)
+	v := r.Push()
 	v.Code, v.Name = m.code, m.name
 	if !d.read(v, m, g, r) {
-		pop(r)
+		r.Pop()
 		return
 	}
 	d.play(m, v, r)
@@ -403,11 +387,11 @@ func (d *Decoder) pair(v *drivers.Value, g []byte, r *drivers.Reading) bool {
 		return d.anything(v, g)
 	}
 	f := v.Code.F()
-	second := push(r)
+	second := r.Push()
 	second.Code, second.Name = returnMaximum.code, returnMaximum.name
 	second.Code[5] = f
 	if !d.number(second, back) {
-		pop(r)
+		r.Pop()
 	}
 	return true
 }

@@ -267,9 +267,8 @@ func (x *explanation) meaning(id []byte) string {
 	return "of no known form"
 }
 
-// brackets marks the brackets of a data set from an offset on. The values belong
-// to the last brackets that hold something, those that are times only if the
-// others are too few; with more values than brackets, to the last.
+// brackets marks the brackets of a data set from an offset on, and deals them the
+// values.
 func (x *explanation) brackets(l drivers.Layer, at, last int, values []drivers.Value) {
 	var holders, times []int
 	for at < len(l.Data) {
@@ -291,15 +290,5 @@ func (x *explanation) brackets(l drivers.Layer, at, last int, values []drivers.V
 		}
 		at = end
 	}
-	if len(holders) < len(values) {
-		holders = append(times, holders...)
-	}
-	first := len(holders) - len(values)
-	for i := range values {
-		span := last
-		if first >= 0 {
-			span = holders[first+i]
-		}
-		x.e.Read(span, &values[i])
-	}
+	x.e.Deal(values, holders, times, last)
 }

@@ -151,7 +151,7 @@ func (l *log) fill(d *Decoder, cells [][]byte, at drivers.Stamp, r *drivers.Read
 		l.channels[i].add(d, g, r)
 	}
 	if l.status != "" {
-		v := push(r)
+		v := r.Push()
 		v.Name, v.Kind, v.Text = "status", drivers.Text, l.status
 	}
 	for i := range r.Values {
@@ -169,6 +169,6 @@ func (c *channel) add(d *Decoder, g []byte, r *drivers.Reading) {
 	if n, err = n.Shift(int(c.shift)); err != nil {
 		return
 	}
-	v := push(r)
+	v := r.Push()
 	v.Code, v.Name, v.Number, v.Unit = c.means.code, c.means.name, n, c.unit
 }

@@ -87,7 +87,7 @@ func (s *slot) quickly(b []byte, r *drivers.Reading) int {
 	if err != nil {
 		return 0
 	}
-	v := push(r)
+	v := r.Push()
 	v.Code, v.Name, v.Number, v.Unit = s.means.code, s.means.name, n, s.unit
 	if s.form == stamp {
 		v.Time = s.at
@@ -118,7 +118,7 @@ func (s *slot) again(b []byte, r *drivers.Reading) int {
 	if len(b) < n || !bytes.Equal(b[:n], s.whole) || len(b) > n && b[n] == '(' {
 		return 0
 	}
-	v := push(r)
+	v := r.Push()
 	v.Code, v.Name, v.Kind, v.Text, v.Moment, v.Time = s.value.Code, s.value.Name, s.value.Kind, s.value.Text, s.value.Moment, s.value.Time
 	return n
 }

@@ -316,10 +316,10 @@ func (d *Decoder) add(s *slot, g []byte, at drivers.Stamp, r *drivers.Reading) {
 	if len(g) == 0 {
 		return
 	}
-	v := push(r)
+	v := r.Push()
 	v.Code, v.Name, v.Channel, v.Time = s.code, s.name, s.channel, at
 	if !d.fill(v, s, g, r) {
-		pop(r)
+		r.Pop()
 		return
 	}
 	if s.role != noRole {

@@ -232,9 +232,7 @@ func (x *explainer) line(l drivers.Layer, values []drivers.Value) {
 	x.groups(l.Cut(0, len(text)), at, address, values)
 }
 
-// groups marks the brackets of a line from an offset on. The values belong to the
-// last brackets that hold something, those that are times only if the others are
-// too few; with more values than brackets, to the last.
+// groups marks the brackets of a line from an offset on, and deals them the values.
 func (x *explainer) groups(l drivers.Layer, at, address int, values []drivers.Value) {
 	var holders, times []int
 	last := address
@@ -253,17 +251,7 @@ func (x *explainer) groups(l drivers.Layer, at, address int, values []drivers.Va
 		}
 		at = end
 	}
-	if len(holders) < len(values) {
-		holders = append(times, holders...)
-	}
-	first := len(holders) - len(values)
-	for i := range values {
-		span := last
-		if first >= 0 {
-			span = holders[first+i]
-		}
-		x.e.Read(span, &values[i])
-	}
+	x.e.Deal(values, holders, times, last)
 }
 
 // group says what a bracket is by its form.

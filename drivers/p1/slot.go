@@ -100,26 +100,10 @@ func (s *slot) quickly(b []byte, r *drivers.Reading) (size int) {
 	if err != nil {
 		return 0
 	}
-	v := push(r)
+	v := r.Push()
 	v.Code, v.Name, v.Number, v.Unit = s.code, s.name, n, s.unit
 	return size
 }
-
-// push adds an empty Value in place: a Value is large, and copying it is most of
-// what a line would cost.
-func push(r *drivers.Reading) *drivers.Value {
-	n := len(r.Values)
-	if n == cap(r.Values) {
-		r.Values = append(r.Values, drivers.Value{})
-	} else {
-		r.Values = r.Values[:n+1]
-		r.Values[n] = drivers.Value{}
-	}
-	return &r.Values[n]
-}
-
-// pop takes back what push gave.
-func pop(r *drivers.Reading) { r.Values = r.Values[:len(r.Values)-1] }
 
 // learn finds out what an address means, unless the slot knows it.
 func (s *slot) learn(id []byte) {
