@@ -175,7 +175,7 @@ func (b *Bridge) newMeter(c config.Meter) (*meter, error) {
 		m.trend = &trend{}
 	}
 	if known := c.Driver.Parameters; known != nil {
-		m.parameters = known(c.Options)
+		m.parameters = sharedParameters(known(c.Options))
 	}
 	return m, nil
 }

@@ -26,6 +26,7 @@ type flight struct {
 	mu    sync.Mutex
 	ring  []byte
 	total int64   // bytes that ever came
+	begun int64   // what came before is forgotten
 	marks []int64 // of each meter: from where on it may ask
 }
 
@@ -99,9 +100,20 @@ func (f *flight) grow(total int64) {
 	}
 	old := f.ring
 	f.ring = make([]byte, size)
-	for at := max(0, f.total-int64(len(old))); at < f.total; {
+	for at := max(f.begun, f.total-int64(len(old))); at < f.total; {
 		n := copy(f.ring[at%int64(size):], old[at%int64(len(old)):])
 		at += min(int64(n), f.total-at)
+	}
+}
+
+// rest forgets what has come, and gives its room back until more does. A line of
+// meters that are asked needs none in between.
+func (f *flight) rest() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ring, f.begun = nil, f.total
+	for i := range f.marks {
+		f.marks[i] = f.total
 	}
 }
 
@@ -123,7 +135,7 @@ func (f *flight) since(dst []byte, from int64) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	size := int64(len(f.ring))
-	from = max(from, f.total-size, 0)
+	from = max(from, f.total-size, f.begun)
 	for from < f.total {
 		at := from % size
 		n := min(size-at, f.total-from)

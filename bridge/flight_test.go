@@ -36,6 +36,27 @@ func TestAFlightRemembersTheLastBytesOfItsLine(t *testing.T) {
 	}
 }
 
+func TestAFlightThatRestsTakesNoRoom(t *testing.T) {
+	var f flight
+	m := recorded(&f)
+	for range 3 {
+		f.hear(bytes.Repeat([]byte("old"), 5000))
+		f.rest()
+		if f.ring != nil {
+			t.Errorf("it rests and has room for %d bytes", len(f.ring))
+		}
+	}
+	f.hear([]byte("new"))
+	m.lostFrames.note(&drivers.FrameError{Length: 3}, time.Now(), &f)
+	if got := m.lostFrames.copies()[0].bytes; string(got) != "new" || len(f.ring) != flightBegins {
+		t.Errorf("%q is remembered, in %d bytes of room", got, len(f.ring))
+	}
+	f.hear(bytes.Repeat([]byte("x"), flightBegins))
+	if got := f.since(nil, 0); !bytes.HasSuffix(got, []byte("x")) || bytes.Contains(got, []byte("old")) || bytes.IndexByte(got, 0) >= 0 {
+		t.Errorf("%d bytes are remembered: %.10q", len(got), got)
+	}
+}
+
 func TestAFlightTakesTheRoomThatItsTelegramsNeed(t *testing.T) {
 	for _, c := range []struct{ telegram, room int }{{100, flightBegins}, {900, 2 * flightBegins}, {3000, 8 * flightBegins}, {flightBytes, flightBytes}} {
 		var f flight

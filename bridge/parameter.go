@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
@@ -175,8 +177,41 @@ func (m *meter) knowParameters(all []drivers.Parameter) (changed bool) {
 		return string(mustJSON(parameterInfoOf(a, false))) == string(mustJSON(parameterInfoOf(b, false)))
 	}
 	changed = !slices.EqualFunc(m.parameters, all, same)
-	m.parameters = slices.Clone(all)
+	m.parameters = sharedParameters(all)
 	return changed
+}
+
+// parameterLists are what meters have, by what it looks like: those of one make have
+// the same. They never change.
+var parameterLists struct {
+	sync.Mutex
+	known map[string][]drivers.Parameter
+}
+
+// maxParameterLists bounds what is kept of meters that have gone.
+const maxParameterLists = 256
+
+// sharedParameters is a list that equals all.
+func sharedParameters(all []drivers.Parameter) []drivers.Parameter {
+	if len(all) == 0 {
+		return slices.Clone(all) // nil says that they are not known
+	}
+	var looks []byte
+	for _, p := range all {
+		looks = append(looks, mustJSON(parameterInfoOf(p, false))...)
+	}
+	lists := &parameterLists
+	lists.Lock()
+	defer lists.Unlock()
+	if known := lists.known[string(looks)]; reflect.DeepEqual(known, all) {
+		return known
+	}
+	if lists.known == nil || len(lists.known) >= maxParameterLists {
+		lists.known = map[string][]drivers.Parameter{}
+	}
+	own := slices.Clone(all)
+	lists.known[string(looks)] = own
+	return own
 }
 
 // tellUnknown says once which names of write the meter does not have.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -41,7 +42,6 @@ type asked struct {
 	errands   int      // how often that was tried in vain
 
 	pollers []chan<- error // they wait for its next reading
-	reading drivers.Reading
 	filling filling
 }
 
@@ -77,6 +77,9 @@ func (l *line) poll(ctx context.Context, open drivers.Line) error {
 		}
 		if lineFailed(err) {
 			return err
+		}
+		if l.speaker() == nil {
+			l.flight.rest()
 		}
 	}
 }
@@ -131,6 +134,9 @@ func sleepUntil(ctx context.Context, due time.Time) bool {
 	}
 }
 
+// readings are for those that are being asked: of thousands few are at a time.
+var readings = sync.Pool{New: func() any { return new(drivers.Reading) }}
+
 // ask reads one meter, with a new session if there is none.
 func (l *line) ask(ctx context.Context, open drivers.Line, a *asked) error {
 	ctx, cancel := context.WithTimeout(ctx, longestAsk)
@@ -140,14 +146,16 @@ func (l *line) ask(ctx context.Context, open drivers.Line, a *asked) error {
 	if err := l.dial(ctx, open, a); err != nil {
 		return err
 	}
-	a.reading.Reset()
-	if err := a.session.Read(ctx, nil, &a.reading); err != nil {
+	r := readings.Get().(*drivers.Reading)
+	defer readings.Put(r)
+	r.Reset()
+	if err := a.session.Read(ctx, nil, r); err != nil {
 		return err
 	}
-	a.reading.Received = time.Now()
-	a.meter.setRoundTrip(a.reading.Received.Sub(began))
+	r.Received = time.Now()
+	a.meter.setRoundTrip(r.Received.Sub(began))
 	l.supervisor.Healthy()
-	l.accept(a.meter, &a.reading)
+	l.accept(a.meter, r)
 	if a.lasts() && !a.acquainted {
 		a.acquainted = true
 		a.meter.described(a.session.Describe()) // it knows more than before the first exchange

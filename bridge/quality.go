@@ -14,13 +14,13 @@ type quality struct {
 
 // minute counts the telegrams of one minute.
 type minute struct {
-	number        int64 // since 1970
-	good, damaged uint32
+	number        uint32 // since 1970
+	good, damaged uint16
 }
 
 func (q *quality) at(now time.Time) *minute {
-	number := now.Unix() / 60
-	m := &q.minutes[number%int64(len(q.minutes))]
+	number := uint32(now.Unix() / 60)
+	m := &q.minutes[number%uint32(len(q.minutes))]
 	if m.number != number {
 		*m = minute{number: number}
 	}
@@ -28,7 +28,11 @@ func (q *quality) at(now time.Time) *minute {
 }
 
 // heard counts a good telegram.
-func (q *quality) heard(now time.Time) { q.at(now).good++ }
+func (q *quality) heard(now time.Time) {
+	if m := q.at(now); m.good < math.MaxUint16 {
+		m.good++
+	}
+}
 
 // damaged counts a telegram that the line has damaged. A decoder may find several
 // broken frames in one: what comes within half of the meter's interval is the
@@ -38,7 +42,9 @@ func (q *quality) damaged(now time.Time, interval time.Duration) {
 		return
 	}
 	q.damage = now
-	q.at(now).damaged++
+	if m := q.at(now); m.damaged < math.MaxUint16 {
+		m.damaged++
+	}
 }
 
 // percent is the part of damaged telegrams, to a hundredth of a percent. false:
@@ -47,7 +53,7 @@ func (q *quality) percent(now time.Time) (float64, bool) {
 	first := now.Unix()/60 - int64(len(q.minutes)) + 1
 	var good, damaged uint64
 	for _, m := range q.minutes {
-		if m.number >= first {
+		if int64(m.number) >= first {
 			good, damaged = good+uint64(m.good), damaged+uint64(m.damaged)
 		}
 	}

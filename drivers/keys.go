@@ -13,19 +13,34 @@ type Keyer struct {
 	names map[keyOf]string // nil until a reading was another one than the one before
 	seen  map[keyOf]int    // of the reading at hand, once it differs from the last
 
-	// Meters keep their layout: as long as a reading shows the codes of the last
-	// one, in their order, its values have the same names.
+	// Meters keep their layout: as long as a reading shows the codes and names of the
+	// last one, in their order, its values have the same keys.
 	last    []keyed
 	at      int  // how many of them have come
 	strayed bool // the reading is another one, or goes on where last ends
 	before  bool // an earlier reading strayed too
 }
 
-// keyed is what a value with a code and without a Record was named.
+// keyed is what a value without a Record was named. One without a code is here if its
+// key is its name.
 type keyed struct {
-	code  obis.Code
-	twice bool
-	key   string
+	code    obis.Code
+	twice   bool
+	channel uint8 // of one without a code
+	key     string
+}
+
+// names says whether v is named as the value was that stood here.
+func (e *keyed) names(v *Value) bool {
+	return e.code == v.Code && (!e.code.IsZero() || e.key == v.Name && e.channel == v.Channel)
+}
+
+// of is what it was counted as.
+func (e *keyed) of() keyOf {
+	if e.code.IsZero() {
+		return keyOf{name: e.key, channel: e.channel}
+	}
+	return keyOf{code: e.code}
 }
 
 // keyOf is what a key is made of.
@@ -55,17 +70,17 @@ func (k *Keyer) Begin() {
 // has a Record (M-Bus), else CODE#2, CODE#3. twice says that its code had come
 // before.
 func (k *Keyer) Key(v *Value) (key string, twice bool) {
-	plain := v.Record == nil && !v.Code.IsZero()
+	plain := v.Record == nil
 	if !k.strayed {
-		if plain && k.at < len(k.last) && k.last[k.at].code == v.Code {
+		if plain && k.at < len(k.last) && k.last[k.at].names(v) {
 			k.at++
 			return k.last[k.at-1].key, k.last[k.at-1].twice
 		}
 		k.stray()
 	}
 	key, twice = k.find(v)
-	if plain && k.at == len(k.last) && k.at < maxKeys {
-		k.last = append(k.last, keyed{v.Code, twice, key})
+	if plain && k.at == len(k.last) && k.at < maxKeys && (!v.Code.IsZero() || key == v.Name) {
+		k.last = append(k.last, keyed{v.Code, twice, v.Channel, key})
 		k.at++
 	} else {
 		k.at = -1 // what follows has no fixed place
@@ -80,7 +95,7 @@ func (k *Keyer) stray() {
 		k.seen = map[keyOf]int{}
 	}
 	for i := range k.last {
-		k.seen[keyOf{code: k.last[i].code}]++
+		k.seen[k.last[i].of()]++
 	}
 }
 

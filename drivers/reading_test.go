@@ -129,6 +129,21 @@ func TestKeysOfASteadyMeterAllocateNothing(t *testing.T) {
 	}
 }
 
+func TestNamesWithoutACodeAreRememberedByTheirOrder(t *testing.T) {
+	var k Keyer
+	for range 3 {
+		k.Begin()
+		for _, name := range []string{"weight", "site", "weight_2"} {
+			if key, twice := k.Key(&Value{Name: name, Channel: 2}); key != name || twice {
+				t.Errorf("%s is called %s, twice %t", name, key, twice)
+			}
+		}
+	}
+	if k.seen != nil || k.names != nil {
+		t.Errorf("%d and %d names are kept apart", len(k.seen), len(k.names))
+	}
+}
+
 func TestKeysDoNotDependOnEarlierReadings(t *testing.T) {
 	some := []Value{
 		{Code: obis.MustParse("1-0:1.8.0")},
@@ -136,6 +151,9 @@ func TestKeysDoNotDependOnEarlierReadings(t *testing.T) {
 		{Code: obis.MustParse("1-0:2.8.0")},
 		{Code: obis.MustParse("1-0:3.8.0")},
 		{Name: "volume"},
+		{Name: "volume", Channel: 1},
+		{Name: "volume", Record: &Record{Tariff: 1}},
+		{Name: "flow"},
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	var old Keyer
@@ -143,7 +161,7 @@ func TestKeysDoNotDependOnEarlierReadings(t *testing.T) {
 		var fresh Keyer
 		old.Begin()
 		fresh.Begin()
-		for range random.IntN(6) {
+		for range random.IntN(8) {
 			v := some[random.IntN(len(some))]
 			got, gotTwice := old.Key(&v)
 			want, wantTwice := fresh.Key(&v)

@@ -18,6 +18,7 @@ const (
 	farewell = 3 * time.Second        // for taking leave, also after ctx has ended
 	fresh    = 20 * time.Second       // how long a held conversation is taken for open
 	probing  = 3 * time.Second        // for the answer that shows that it still is
+	received = 512                    // bytes that are taken at once
 )
 
 // session is the conversations with one device. Unless they are held open, each call
@@ -37,9 +38,9 @@ type session struct {
 
 	open     bool      // a conversation is
 	heard    time.Time // when the device answered last
-	buffer   [512]byte
-	in       []byte // received and not looked at, within buffer
-	oneSpeed bool   // the line cannot change its speed
+	buffer   []byte    // nil between conversations, as of thousands of devices few talk at a time
+	in       []byte    // received and not looked at, within buffer
+	oneSpeed bool      // the line cannot change its speed
 }
 
 var (
@@ -108,6 +109,7 @@ func (s *session) conversation(ctx context.Context, do func(context.Context) err
 	if err != nil || !s.cfg.Hold {
 		// What was read is whole; a line that breaks now tells with the next call.
 		_ = s.leave(ctx)
+		s.buffer, s.in, s.texts = nil, nil, texts{}
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", s.line, errors.Join(ctx.Err(), err))
@@ -203,7 +205,10 @@ func (s *session) fill(ctx context.Context, wait time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	n, err := s.line.Read(s.buffer[:])
+	if s.buffer == nil {
+		s.buffer = make([]byte, received)
+	}
+	n, err := s.line.Read(s.buffer)
 	s.in = s.buffer[:n]
 	switch {
 	case n > 0 || err == nil:
