@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
 )
 
@@ -259,27 +260,6 @@ func decoderWith(t testing.TB, layouts, weight string) *Decoder {
 	return d
 }
 
-// drain asks a decoder until it is dry.
-func drain(t testing.TB, d *Decoder) (readings []*drivers.Reading, lost []*drivers.FrameError) {
-	t.Helper()
-	var r drivers.Reading
-	for {
-		err := d.Next(&r)
-		if err == nil {
-			readings = append(readings, r.Clone())
-			continue
-		}
-		if errors.Is(err, drivers.ErrMore) {
-			return readings, lost
-		}
-		e, ok := errors.AsType[*drivers.FrameError](err)
-		if !ok {
-			t.Fatalf("%T %v", err, err)
-		}
-		lost = append(lost, e.Clone())
-	}
-}
-
 // fieldsOf are the values of a reading by name, in the corpus' form; the time stands
 // under the name of the date that it was.
 func fieldsOf(r *drivers.Reading, stamp string) map[string]string {
@@ -308,7 +288,7 @@ func TestRecordsAreReadAsTheCorpusSays(t *testing.T) {
 		d := decoderWith(t, layoutText("interval", c.Layouts[rec.Layout]), rec.Weight)
 		raw := unhex(t, rec.Hex)
 		d.Feed(AppendFrame(nil, 0, true, append([]byte{byte(len(raw))}, raw...)))
-		got, lost := drain(t, d)
+		got, lost := decodertest.Drain(t, d)
 		if len(got) != 1 || len(lost) != 0 {
 			t.Errorf("%s %s: %d readings, lost %v", rec.Layout, rec.Hex, len(got), lost)
 			continue
@@ -345,11 +325,11 @@ func (s *corpusSession) overheard(t testing.TB, d *Decoder) (readings []*drivers
 			continue
 		}
 		d.Feed(unhex(t, e.Hex))
-		r, l := drain(t, d)
+		r, l := decodertest.Drain(t, d)
 		readings, lost = append(readings, r...), append(lost, l...)
 	}
 	d.Gap()
-	r, l := drain(t, d)
+	r, l := decodertest.Drain(t, d)
 	return append(readings, r...), append(lost, l...)
 }
 

@@ -3,7 +3,6 @@ package corus
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 )
 
 // houseRow is a record of 38 bytes: date, status and four indexes.
@@ -81,26 +81,7 @@ func lawDecoder(t testing.TB) *Decoder {
 // no sizes: at once.
 func printed(t testing.TB, stream []byte, sizes ...int) []string {
 	t.Helper()
-	d := lawDecoder(t)
-	var all []string
-	collect := func() {
-		got, _ := drain(t, d)
-		for _, r := range got {
-			all = append(all, fmt.Sprintf("%s %s", r.Check, r.AppendJSON(nil)))
-		}
-	}
-	for i := 0; len(stream) > 0; i++ {
-		n := len(stream)
-		if len(sizes) > 0 {
-			n = min(n, max(1, sizes[i%len(sizes)]))
-		}
-		d.Feed(stream[:n])
-		stream = stream[n:]
-		collect()
-	}
-	d.Gap()
-	collect()
-	return all
+	return decodertest.Printed(t, lawDecoder(t), stream, sizes...)
 }
 
 // Law 1: any input, no panic, bounded memory.
@@ -116,13 +97,13 @@ func FuzzBytes(f *testing.F) {
 			n := min(512, len(stream))
 			d.Feed(stream[:n])
 			stream = stream[n:]
-			drain(t, d)
+			decodertest.Drain(t, d)
 			if held := len(d.in) - d.pos; held > maxBody+overhead+1 || len(d.sent) > maxBody+overhead {
 				t.Fatalf("%d and %d bytes are held", held, len(d.sent))
 			}
 		}
 		d.Gap()
-		drain(t, d)
+		decodertest.Drain(t, d)
 		if d.pos != len(d.in) {
 			t.Fatalf("%d bytes are held over a gap", len(d.in)-d.pos)
 		}
@@ -135,7 +116,7 @@ func TestAnEndlessTransferIsBounded(t *testing.T) {
 	d.Feed(AppendFrame(nil, 0, false, append([]byte{38}, row...)))
 	for n := 1; n < 3*maxTransfer/len(row); n++ {
 		d.Feed(AppendFrame(nil, n, false, row))
-		if got, _ := drain(t, d); len(got) > 0 || len(d.transfer.data) > maxTransfer {
+		if got, _ := decodertest.Drain(t, d); len(got) > 0 || len(d.transfer.data) > maxTransfer {
 			t.Fatalf("%d readings, %d bytes are held", len(got), len(d.transfer.data))
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
 
@@ -86,26 +87,6 @@ type corpusReadout struct {
 	}
 }
 
-// drain asks d until it is dry.
-func drain(t testing.TB, d drivers.Decoder) (got []*drivers.Reading, lost []*drivers.FrameError) {
-	t.Helper()
-	var r drivers.Reading
-	for {
-		err := d.Next(&r)
-		if errors.Is(err, drivers.ErrMore) {
-			return got, lost
-		}
-		if e, ok := errors.AsType[*drivers.FrameError](err); ok {
-			lost = append(lost, e.Clone())
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, r.Clone())
-	}
-}
-
 func decoderFor(t testing.TB) *Decoder {
 	t.Helper()
 	d, err := newDecoder(iecName, newConfig(), drivers.Zones{})
@@ -121,7 +102,7 @@ func decodeAll(t testing.TB, b []byte) ([]*drivers.Reading, []*drivers.FrameErro
 	d := decoderFor(t)
 	d.Feed(b)
 	d.Gap()
-	return drain(t, d)
+	return decodertest.Drain(t, d)
 }
 
 func TestEveryReadoutOfTheCorpusGivesItsValues(t *testing.T) {
@@ -445,7 +426,7 @@ func TestProfilesOfTheCorpusGiveTheirRows(t *testing.T) {
 			}
 			d.Feed(AppendBlock(nil, []byte("P."+text), false))
 			d.Gap()
-			got, lost := drain(t, d)
+			got, lost := decodertest.Drain(t, d)
 			if len(lost) != 0 {
 				t.Errorf("lost %v", lost)
 			}

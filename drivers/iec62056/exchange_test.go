@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 )
 
 // step is one message of a conversation; tx: the reader sends it.
@@ -188,7 +189,7 @@ func TestAnswersOfTheCorpusDecode(t *testing.T) {
 				}
 			}
 			d.Gap()
-			got, lost := drain(t, d)
+			got, lost := decodertest.Drain(t, d)
 			for _, f := range lost {
 				if errors.Is(f, drivers.ErrChecksum) != strings.Contains(name, "nak") && !errors.Is(f, drivers.ErrRefused) && !errors.Is(f, drivers.ErrSyntax) {
 					t.Errorf("lost %v", f)

@@ -2,7 +2,6 @@ package iec62056
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
 
@@ -62,26 +62,7 @@ func seed(f *testing.F, add func(b []byte)) {
 // the given sizes, in turns; no sizes: at once.
 func printed(t testing.TB, stream []byte, sizes ...int) []string {
 	t.Helper()
-	d := decoderFor(t)
-	var all []string
-	collect := func() {
-		got, _ := drain(t, d)
-		for _, r := range got {
-			all = append(all, fmt.Sprintf("%s %s", r.Check, r.AppendJSON(nil)))
-		}
-	}
-	for i := 0; len(stream) > 0; i++ {
-		n := len(stream)
-		if len(sizes) > 0 {
-			n = min(n, max(1, sizes[i%len(sizes)]))
-		}
-		d.Feed(stream[:n])
-		stream = stream[n:]
-		collect()
-	}
-	d.Gap()
-	collect()
-	return all
+	return decodertest.Printed(t, decoderFor(t), stream, sizes...)
 }
 
 // Law 1: any input, no panic, bounded memory.
@@ -93,13 +74,13 @@ func FuzzBytes(f *testing.F) {
 			n := min(512, len(stream))
 			d.Feed(stream[:n])
 			stream = stream[n:]
-			drain(t, d)
+			decodertest.Drain(t, d)
 			if held := len(d.frames.buf) - d.frames.pos; held > maxBlock+512 {
 				t.Fatalf("%d bytes are held", held)
 			}
 		}
 		d.Gap()
-		drain(t, d)
+		decodertest.Drain(t, d)
 		if held := len(d.frames.buf) - d.frames.pos; held > 0 {
 			t.Fatalf("%d bytes are held over a gap", held)
 		}
@@ -120,7 +101,7 @@ func TestEndlessTextIsBounded(t *testing.T) {
 			}
 			for fed := 0; fed < 4*maxBlock; fed += len(chunk) {
 				d.Feed([]byte(chunk))
-				if got, _ := drain(t, d); len(got) > 0 {
+				if got, _ := decodertest.Drain(t, d); len(got) > 0 {
 					t.Fatalf("a reading: %s", got[0].AppendJSON(nil))
 				}
 				if held := len(d.frames.buf) - d.frames.pos; held > maxBlock+len(chunk) {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/dlms"
 	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
 )
@@ -302,7 +303,7 @@ func TestTheCounterMustRise(t *testing.T) {
 					d = reopened(t, d) // a cut line is no way round it
 				}
 				d.Feed(cipheredBy(t, luxembourg, control, counter, dsmr5))
-				got, lost := drain(t, d)
+				got, lost := decodertest.Drain(t, d)
 				if len(got) == 1 != tc.taken[i] {
 					t.Errorf("%s: telegram %d with counter %d: taken %t", tc.name, i, counter, len(got) == 1)
 				}
@@ -354,7 +355,7 @@ func TestAGapEndsABrokenCipheredTelegram(t *testing.T) {
 	d.Feed(cipheredBy(t, luxembourg, 0x30, 1, dsmr5)[:500])
 	d.Gap()
 	d.Feed(cipheredBy(t, luxembourg, 0x30, 2, dsmr5))
-	got, lost := drain(t, d)
+	got, lost := decodertest.Drain(t, d)
 	if len(got) != 1 || len(lost) != 1 || !errors.Is(lost[0], errCut) || lost[0].Length != 500 {
 		t.Errorf("%d readings, lost %v; want one reading, and 500 bytes lost", len(got), lost)
 	}
@@ -424,7 +425,7 @@ func printedBy(t testing.TB, c *Config, stream []byte, sizes ...int) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return printedFrom(t, d, stream, sizes...)
+	return decodertest.Printed(t, d, stream, sizes...)
 }
 
 // Law 3 for ciphered telegrams, with a tag and without.
@@ -501,7 +502,7 @@ func FuzzCiphered(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := printedFrom(t, d, stream)
+		want := decodertest.Printed(t, d, stream)
 		if held := len(d.frames.buf) - d.frames.pos; held > 0 {
 			t.Fatalf("%d bytes are held over a gap", held)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/dlms"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
@@ -333,25 +334,5 @@ func decodeWith(t testing.TB, c *Config, b []byte) (got []*drivers.Reading, lost
 	}
 	d.Feed(b)
 	d.Gap()
-	return drain(t, d)
-}
-
-// drain asks d until it is dry.
-func drain(t testing.TB, d *Decoder) (got []*drivers.Reading, lost []*drivers.FrameError) {
-	t.Helper()
-	var r drivers.Reading
-	for {
-		err := d.Next(&r)
-		if errors.Is(err, drivers.ErrMore) {
-			return got, lost
-		}
-		if e, ok := errors.AsType[*drivers.FrameError](err); ok {
-			lost = append(lost, e.Clone())
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, r.Clone())
-	}
+	return decodertest.Drain(t, d)
 }

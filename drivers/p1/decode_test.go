@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
 
@@ -25,7 +26,7 @@ func decodedFrom(t *testing.T, zones drivers.Zones, ident string, lines ...strin
 		t.Fatal(err)
 	}
 	d.Feed([]byte(sealed(ident + "\n\n" + strings.Join(lines, "\n") + "\n!")))
-	got, lost := drain(t, d)
+	got, lost := decodertest.Drain(t, d)
 	if len(got) != 1 {
 		t.Fatalf("%d readings, lost %v", len(got), lost)
 	}
@@ -313,7 +314,7 @@ func TestHostileTelegramsStaySmall(t *testing.T) {
 			telegram := sealed("/TST5\n\n" + strings.Join(lines, "\n") + "\n!")
 			for range 3 {
 				d.Feed([]byte(telegram + dsmr5))
-				if got, lost := drain(t, d); len(got) == 0 {
+				if got, lost := decodertest.Drain(t, d); len(got) == 0 {
 					t.Fatalf("the good telegram behind it was lost too: %v", lost)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 )
 
 func TestFramer(t *testing.T) {
@@ -104,7 +105,7 @@ func TestGapLosesWhatIsUnfinished(t *testing.T) {
 	d.Gap()
 	d.Feed([]byte(dsmr5[400:] + dsmr5))
 	d.Gap()
-	got, lost := drain(t, d)
+	got, lost := decodertest.Drain(t, d)
 	if len(got) != 1 || len(lost) != 1 || lost[0].Length != 400 {
 		t.Errorf("%d readings, lost %v; want one, and 400 bytes lost", len(got), lost)
 	}

@@ -2,7 +2,6 @@ package p1
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 )
 
 // seed gives f the corpus, where it is there, and our own telegrams.
@@ -40,30 +40,7 @@ func printed(t testing.TB, check string, stream []byte, sizes ...int) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return printedFrom(t, d, stream, sizes...)
-}
-
-func printedFrom(t testing.TB, d *Decoder, stream []byte, sizes ...int) []string {
-	t.Helper()
-	var all []string
-	collect := func() {
-		got, _ := drain(t, d)
-		for _, r := range got {
-			all = append(all, fmt.Sprintf("%s %s", r.Check, r.AppendJSON(nil)))
-		}
-	}
-	for i := 0; len(stream) > 0; i++ {
-		n := len(stream)
-		if len(sizes) > 0 {
-			n = min(n, max(1, sizes[i%len(sizes)]))
-		}
-		d.Feed(stream[:n])
-		stream = stream[n:]
-		collect()
-	}
-	d.Gap()
-	collect()
-	return all
+	return decodertest.Printed(t, d, stream, sizes...)
 }
 
 // Law 1: any input, no panic, bounded memory.
@@ -82,13 +59,13 @@ func FuzzBytes(f *testing.F) {
 			n := min(512, len(stream))
 			d.Feed(stream[:n])
 			stream = stream[n:]
-			drain(t, d)
+			decodertest.Drain(t, d)
 			if held := len(d.frames.buf) - d.frames.pos; held > maxTelegram+maxLine {
 				t.Fatalf("%d bytes are held", held)
 			}
 		}
 		d.Gap()
-		drain(t, d)
+		decodertest.Drain(t, d)
 		if held := len(d.frames.buf) - d.frames.pos; held > 0 {
 			t.Fatalf("%d bytes are held over a gap", held)
 		}

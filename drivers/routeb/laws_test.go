@@ -2,7 +2,6 @@ package routeb
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 )
 
 // j11House is the house's frame as a J11 module passes it on.
@@ -39,41 +38,11 @@ func houseAs(form uint8) []byte {
 	return j11House
 }
 
-// drain gives what a decoder has, as decode prints it.
-func drain(t testing.TB, d *Decoder) (all []string) {
-	t.Helper()
-	var r drivers.Reading
-	for {
-		err := d.Next(&r)
-		if errors.Is(err, drivers.ErrMore) {
-			return all
-		}
-		if err == nil {
-			all = append(all, fmt.Sprintf("%s %s", r.Check, r.AppendJSON(nil)))
-			continue
-		}
-		if _, ok := errors.AsType[*drivers.FrameError](err); !ok {
-			t.Fatal(err)
-		}
-	}
-}
-
 // printed are the readings of a stream fed in chunks of the given sizes, in turns;
 // no sizes: at once.
-func printed(t testing.TB, stream []byte, sizes ...int) (all []string) {
+func printed(t testing.TB, stream []byte, sizes ...int) []string {
 	t.Helper()
-	d := NewDecoder(newConfig())
-	for i := 0; len(stream) > 0; i++ {
-		n := len(stream)
-		if len(sizes) > 0 {
-			n = min(n, max(1, sizes[i%len(sizes)]))
-		}
-		d.Feed(stream[:n])
-		stream = stream[n:]
-		all = append(all, drain(t, d)...)
-	}
-	d.Gap()
-	return append(all, drain(t, d)...)
+	return decodertest.Printed(t, NewDecoder(newConfig()), stream, sizes...)
 }
 
 func seed(f *testing.F, add func(b []byte)) {
@@ -102,13 +71,13 @@ func FuzzBytes(f *testing.F) {
 			n := min(512, len(stream))
 			d.Feed(stream[:n])
 			stream = stream[n:]
-			drain(t, d)
+			decodertest.Drain(t, d)
 			if held := d.scanner.Held(); held > 2*maxPayload+1024 {
 				t.Fatalf("%d bytes are held", held)
 			}
 		}
 		d.Gap()
-		drain(t, d)
+		decodertest.Drain(t, d)
 		if held := d.scanner.Held(); held > 0 {
 			t.Fatalf("%d bytes are held over a gap", held)
 		}
