@@ -19,13 +19,19 @@ import (
 // It returns the port's path.
 func plugIn(t *testing.T, telegram []byte, every time.Duration) string {
 	t.Helper()
+	return plugInCounting(t, func() []byte { return telegram }, every)
+}
+
+// plugInCounting is plugIn for a meter that says something else each time.
+func plugInCounting(t *testing.T, telegram func() []byte, every time.Duration) string {
+	t.Helper()
 	meter, port := openLine(t)
 	unplugged := make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
-		for say(t, meter, telegram) {
+		for say(t, meter, telegram()) {
 			select {
 			case <-tick.C:
 			case <-unplugged:

@@ -71,30 +71,6 @@ func (c *counter) telegram() []byte {
 	return fmt.Appendf(nil, "%s%04X\r\n", text, crc)
 }
 
-// plugInCounter is plugIn for a register that moves.
-func plugInCounter(t *testing.T, c *counter) string {
-	t.Helper()
-	meter, port := openLine(t)
-	unplugged := make(chan struct{})
-	var done sync.WaitGroup
-	done.Go(func() {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for say(t, meter, c.telegram()) {
-			select {
-			case <-tick.C:
-			case <-unplugged:
-				return
-			}
-		}
-	})
-	t.Cleanup(func() {
-		close(unplugged)
-		done.Wait()
-	})
-	return port.Name()
-}
-
 const (
 	lateConfig = "[mqtt]\nurl = \"$BROKER\"\n[homeassistant]\nurl = \"$API\"\ntoken_file = \"$TOKEN_FILE\"\n" +
 		"[state]\ndir = \"$STATE\"\n"
@@ -410,7 +386,7 @@ func TestHoursThatTheBrokerMissedAreImportedOnce(t *testing.T) {
 	o := Start(t)
 	p := newPast(t)
 	meter := p.meter()
-	c := startKnown(t, o, p1Meter("mains", "Past meter", plugInCounter(t, meter)), meter.shows)
+	c := startKnown(t, o, p1Meter("mains", "Past meter", plugInCounting(t, meter.telegram, time.Second)), meter.shows)
 	c.base = 51_000
 	p.seed(c)
 	c.seed(p.now.Add(-5*time.Hour), p.now, whole)
@@ -431,7 +407,7 @@ func TestHomeAssistantMissesNoHour(t *testing.T) {
 	o := startLong(t)
 	p := newPast(t)
 	meter := p.meter()
-	c := startLate(t, o, p1Meter("mains", "Late meter", plugInCounter(t, meter)), meter.shows)
+	c := startLate(t, o, p1Meter("mains", "Late meter", plugInCounting(t, meter.telegram, time.Second)), meter.shows)
 
 	t.Log("what Home Assistant saw of the past")
 	home := absence{p.now.Add(-3*time.Hour + 20*time.Minute), time.Now().UTC()}
