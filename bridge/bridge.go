@@ -75,6 +75,7 @@ type Bridge struct {
 	journal *journal.Journal
 	drain   drain
 	lines   lines
+	crowd   *crowd
 	ledger  ledger
 	answers answers
 	saved   time.Time     // the memory
@@ -88,6 +89,7 @@ func New(c config.Config, o Options) (*Bridge, error) {
 	b := &Bridge{
 		config: c, options: o, newcomer: make(chan struct{}, 1), requests: make(chan mqttlink.Received, maxRequests),
 		polls:  make(chan struct{}, maxRequests),
+		crowd:  newCrowd(maxAsked),
 		byKey:  map[string]*line{},
 		paused: map[string]bool{}, logLevel: c.Log.Level.String(),
 	}
@@ -243,7 +245,7 @@ func (b *Bridge) startLinesWith(ctx context.Context, meters []*meter, r *recordi
 	}
 	for _, key := range order {
 		l := newLine(byPort[key], zonesOf, b.options.Observe)
-		l.recording = r
+		l.recording, l.crowd = r, b.crowd
 		if len(l.meters) > 1 {
 			l.log = b.options.Log // what the line does is not the doing of its first meter
 		}

@@ -30,6 +30,7 @@ type line struct {
 	flight  flight
 	ears    *ears // as the line was open last; nil: it was not
 
+	crowd      *crowd // of all lines that ask; nil: this one need not wait for others
 	supervisor transport.Supervisor
 	recording  *recording // nil: the line is not recorded
 	queue      *queue     // of commands
@@ -65,9 +66,11 @@ func (l *line) run(ctx context.Context) error {
 		Log:  l.log,
 		Open: l.opener(),
 		State: func(s transport.State, _ error) {
-			for _, m := range l.meters {
-				m.setLine(s, time.Now())
-			}
+			transport.Apart(func() {
+				for _, m := range l.meters {
+					m.setLine(s, time.Now())
+				}
+			})
 		},
 	}
 	if l.recording != nil {

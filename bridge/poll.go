@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
 const (
@@ -70,7 +71,7 @@ func (l *line) poll(ctx context.Context, open drivers.Line) error {
 		}
 		c, a, err := l.next(ctx)
 		if err == nil {
-			err = l.serve(ctx, open, c, a)
+			err = l.turn(ctx, open, c, a)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -82,6 +83,19 @@ func (l *line) poll(ctx context.Context, open drivers.Line) error {
 			l.flight.rest()
 		}
 	}
+}
+
+// turn does one thing, a reading when there is room for it among all lines.
+func (l *line) turn(ctx context.Context, open drivers.Line, c *command, a *asked) (err error) {
+	if a != nil {
+		leave, err := l.crowd.enter(ctx)
+		if err != nil {
+			return nil // ctx has ended
+		}
+		defer leave()
+	}
+	transport.Apart(func() { err = l.serve(ctx, open, c, a) })
+	return err
 }
 
 // serve does one thing: a command, or else the reading of a meter. Its error may be

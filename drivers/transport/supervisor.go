@@ -158,7 +158,9 @@ func (s *Supervisor) session(ctx context.Context, use func(context.Context, driv
 	if open == nil {
 		open = Open
 	}
-	line, err := open(ctx, s.Port)
+	var line drivers.Line
+	var err error
+	Apart(func() { line, err = open(ctx, s.Port) })
 	if err != nil {
 		return err
 	}
