@@ -97,7 +97,7 @@ id = 7
 name = "general"
 type = "word"
 [[map]]
-firmware = "FL_b0040"
+firmware = "FL_B0040"
 [[map.parameter]]
 id = 7
 name = "own"
@@ -106,8 +106,8 @@ type = "word"
 	if err != nil {
 		t.Fatal(err)
 	}
-	for firmware, want := range map[string]string{"FL_b0040": "own", "FL_other": "general", "": "general"} {
-		m := all.mapFor(firmware)
+	for firmware, want := range map[string]string{"FL_b0040": "own", "FL_B0040": "own", "FL_other": "general", "": "general"} {
+		m := all.mapFor(new(texts).mapID(firmware))
 		if p := m.byID(7); p == nil || p.name != want || m.inferred {
 			t.Errorf("%s: %+v", firmware, p)
 		}

@@ -123,7 +123,7 @@ func (d *reader) learn(r *drivers.Reading, v *drivers.Value) {
 	case clockCode:
 		r.Time = v.Moment
 	case mapCode:
-		r.Meter.Version = v.Text
+		r.Meter.Version = d.texts.mapID(v.Text)
 	case serialCode:
 		r.Meter.ID = v.Text
 		if v.Kind == drivers.Number {

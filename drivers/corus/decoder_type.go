@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math"
+	"strings"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
@@ -217,6 +218,18 @@ func (t *texts) latin1(b []byte) string {
 // hex are the digits of b.
 func (t *texts) hex(b []byte) string {
 	t.scratch = hex.AppendEncode(t.scratch[:0], b)
+	return t.keep()
+}
+
+// mapID is the name of a parameter map, FL_ and an id, with the id in small letters:
+// devices and files write it in both.
+func (t *texts) mapID(name string) string {
+	t.scratch = append(t.scratch[:0], name...)
+	for i := strings.IndexByte(name, '_') + 1; i < len(name); i++ {
+		if c := name[i]; c >= 'A' && c <= 'Z' {
+			t.scratch[i] = c | 0x20
+		}
+	}
 	return t.keep()
 }
 

@@ -227,7 +227,7 @@ func within(place string, err error) error {
 }
 
 func (t mapTable) compile() (parameterMap, error) {
-	m := parameterMap{firmware: t.Firmware}
+	m := parameterMap{firmware: new(texts).mapID(t.Firmware)}
 	var errs []error
 	ids, names := map[int]bool{}, map[string]bool{}
 	for _, row := range t.Parameter {
@@ -315,7 +315,7 @@ func quantityOf(f field) drivers.Quantity {
 }
 
 func (t layoutTable) compile() (layout, error) {
-	l := layout{firmware: t.Firmware, mask: uint32(t.Mask), stamp: -1}
+	l := layout{firmware: new(texts).mapID(t.Firmware), mask: uint32(t.Mask), stamp: -1}
 	var errs []error
 	for _, name := range t.Databases {
 		d, ok := ParseDatabase(name)

@@ -77,7 +77,13 @@ func converterOn(t *testing.T, line *frayed, own *corus.Config, set func(*corus.
 	return dialConverter(t, Options{}, line, own, set), line
 }
 
-func dialConverter(t *testing.T, o Options, line *frayed, c *corus.Config, set func(*corus.Config)) drivers.Session {
+func dialConverter(t *testing.T, o Options, line *frayed, c *corus.Config, set func(*corus.Config), ears ...*overheard) drivers.Session {
+	t.Helper()
+	return dialConverterIn(t, time.UTC, o, line, c, set, ears...)
+}
+
+// dialConverterIn has the device's clock in a zone; ears overhear what is sent to it.
+func dialConverterIn(t *testing.T, zone *time.Location, o Options, line *frayed, c *corus.Config, set func(*corus.Config), ears ...*overheard) drivers.Session {
 	t.Helper()
 	o.Clock = bubbleNow
 	m, err := newCorus(o)
@@ -104,13 +110,16 @@ func dialConverter(t *testing.T, o Options, line *frayed, c *corus.Config, set f
 	}
 	c.Layouts = drivers.File(path)
 	line.Line = &optic{Conn: near}
+	for _, o := range ears {
+		o.Line, line.Line = line.Line, o
+	}
 	if set != nil {
 		set(c)
 	}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := corus.Driver.Dial(t.Context(), line, c, drivers.Zones{Meter: time.UTC})
+	s, err := corus.Driver.Dial(t.Context(), line, c, drivers.Zones{Meter: zone})
 	if err != nil {
 		t.Fatal(err)
 	}
