@@ -177,6 +177,21 @@ func TestTheProgramReadsAForeignConverter(t *testing.T) {
 	}
 }
 
+func TestTheProgramReadsAWindowOfAForeignConverter(t *testing.T) {
+	t.Parallel()
+	keys, truth := foreignCorus(t)
+	got := program(t, keys+"databases = [\"interval\"]\n", "history", "main", "--from", "2024-03-30T20:00:00Z", "--to", "2024-03-31T04:00:00Z")
+	var want []map[string]string
+	for _, row := range truth.rows("interval") {
+		if at := row["time"]; at >= "2024-03-30T20:00:00" && at <= "2024-03-31T04:00:00" {
+			want = append(want, row)
+		}
+	}
+	if diff := cmp.Diff(want, printedValues(t, got.out)); diff != "" || got.code != 0 || len(want) != 9 {
+		t.Errorf("exit code %d, %s\n(-want +got):\n%s", got.code, got.err, diff)
+	}
+}
+
 func TestWhatAForeignConverterRefusesIsTold(t *testing.T) {
 	for _, c := range []struct{ name, args, command, says string }{
 		{"login refused", "--inject no-login:1", "read", "refused by the meter"},
@@ -210,6 +225,13 @@ func TestTheProgramWritesToAForeignConverter(t *testing.T) {
 		{"a text", "", "p82", "NORTH", `"ok":true,"value":"NORTH"}`},
 		{"out of range", "", "p20", "255", `"ok":false,"error":"value not accepted`},
 		{"NAK", "--inject nak-write", "p20", "3", `"ok":false,"error":"`},
+		{"answers in pieces", "--inject chunk:3", "p82", "NORTH", `"ok":true,"value":"NORTH"}`},
+		{"answers byte by byte", "--inject split:1", "p82", "NORTH", `"ok":true,"value":"NORTH"}`},
+		{"first wake-up ignored", "--inject ignore-wakeup:1", "p82", "NORTH", `"ok":true,"value":"NORTH"}`},
+		{"extra NULs", "--inject extra-nuls:5", "p82", "NORTH", `"ok":true,"value":"NORTH"}`},
+		{"CRC spoiled once", "--inject bad-crc-read:1", "p82", "NORTH", `"ok":true,"value":"NORTH"}`},
+		{"a read refused once", "--inject nak-read:1", "p82", "NORTH", `"ok":true,"value":"NORTH"}`},
+		{"a text that would be cut", "", "p82", "NORTHWEST", `"ok":false,"error":"value not accepted`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -23,7 +23,7 @@ var inventory = []struct {
 		"TestTheProgramReadsAForeignConverter/interval, frames aligned", "TestTheProgramReadsAForeignConverter/hourly",
 		"TestTheProgramReadsAForeignConverter/daily", "TestTheProgramReadsAForeignConverter/monthly",
 	}},
-	{"limits by date", []string{"TestOnlyTheRowsOfTheTimeAskedForCome"}},
+	{"limits by date", []string{"TestOnlyTheRowsOfTheTimeAskedForCome", "TestTheProgramReadsAWindowOfAForeignConverter"}},
 	{"frames joined, records across them", []string{"TestTheProgramReadsAForeignConverter/interval, records straddle frames"}},
 	{"CRC, NAK, three repeats", []string{"TestCRCIsThatOfTheCorpus", "TestTheForeignDeviceIsReadWithEveryFault/CRC spoiled twice, parameters"}},
 	{"layouts by length, pulse flag, divisor", []string{"TestRecordsAreReadAsTheCorpusSays", "TestARecordOfUnknownLengthIsNamed"}},

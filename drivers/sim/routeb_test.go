@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -178,6 +179,52 @@ func TestASessionWantsRestWhileAirTimeIsScarce(t *testing.T) {
 		}
 		if rested.Rest() != 1 {
 			t.Error("it wants rest an hour later")
+		}
+	})
+}
+
+// The meter says that a session lasts a day: it is renewed after four fifths of each,
+// while the reader only listens.
+func TestASessionIsRenewedBeforeItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var renewed []time.Duration
+		joins := 0
+		line := &overheard{Line: aRouteBPipe(t, Options{Clock: atNoon})}
+		line.lose = func(command []byte) bool {
+			switch {
+			case bytes.HasPrefix(command, []byte("SKREJOIN")):
+				renewed = append(renewed, time.Since(began))
+			case bytes.HasPrefix(command, []byte("SKJOIN")):
+				joins++
+			}
+			return false
+		}
+		s := aRouteBSession(t, line)
+		var r drivers.Reading
+		if err := s.Read(t.Context(), nil, &r); err != nil {
+			t.Fatal(err)
+		}
+		joined := time.Since(began)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Hour)
+		defer cancel()
+		notified := 0
+		if err := s.(drivers.Notifier).Notify(ctx, func(*drivers.Reading) error { notified++; return nil }); err != nil {
+			t.Error(err)
+		}
+		const life = routeBLife * time.Second
+		if len(renewed) != 3 || joins != 1 || notified < 100 {
+			t.Fatalf("renewed after %v, joined %d times, %d notifications", renewed, joins, notified)
+		}
+		last := joined
+		for _, at := range renewed {
+			if passed := at - last; passed < life*7/10 || passed > life*8/10+time.Minute {
+				t.Errorf("renewed after %s of a session of %s", passed, life)
+			}
+			last = at
+		}
+		if err := s.Read(t.Context(), nil, &r); err != nil || joins != 1 {
+			t.Errorf("joined %d times, %v", joins, err)
 		}
 	})
 }
