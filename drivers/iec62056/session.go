@@ -114,7 +114,11 @@ func (s *session) leave(ctx context.Context) error {
 	}
 	s.in = s.in[:0]
 	errs = append(errs, s.setBaud(s.cfg.baud()), s.line.Discard())
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if errors.Is(err, context.DeadlineExceeded) { // our own: it is the meter that took too long
+		return fmt.Errorf("%w: %w", drivers.ErrTimeout, err)
+	}
+	return err
 }
 
 // goodbye is the break: of a meter that was woken the fast way the one that puts it

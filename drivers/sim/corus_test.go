@@ -104,11 +104,7 @@ func dialConverterIn(t *testing.T, zone *time.Location, o Options, line *frayed,
 		far.Close()
 		ended.Wait()
 	})
-	path := filepath.Join(t.TempDir(), "layouts.toml")
-	if err := os.WriteFile(path, []byte(corusLayouts), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.Layouts = drivers.File(path)
+	c.Layouts = corusLayoutFile(t)
 	line.Line = &optic{Conn: near}
 	for _, o := range ears {
 		o.Line, line.Line = line.Line, o
@@ -124,6 +120,16 @@ func dialConverterIn(t *testing.T, zone *time.Location, o Options, line *frayed,
 		t.Fatal(err)
 	}
 	return s
+}
+
+// corusLayoutFile holds corusLayouts.
+func corusLayoutFile(t *testing.T) drivers.File {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "layouts.toml")
+	if err := os.WriteFile(path, []byte(corusLayouts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return drivers.File(path)
 }
 
 // bubbleNow is a time that devices know: the clock of a bubble begins with 2000.
