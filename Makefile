@@ -8,6 +8,10 @@
 #   make soak-short   broker, gateway and connection die, telegrams are damaged: two minutes
 #   make soak         the same at full length: a quarter of an hour
 #   make fuzz         every fuzz target for FUZZTIME each
+#   make coverage     which part of the statements the tests run; FLOORS='95 90' fails below
+#   make mutation     which changes of the decoders no test notices; PACKAGES=dlms for one
+#   make vulnerabilities  known vulnerabilities that the program can reach
+#   make nightly      what takes too long for each change, one after the other
 #   make bench        our benchmarks
 #   make bench-peers  the same telegrams through other people's programs
 #   make bench-whole  the program as a whole beside bare paho, Mosquitto between
@@ -81,6 +85,38 @@ fuzz:
 .PHONY: fuzz-short
 fuzz-short:
 	.ci/fuzz $(FUZZSHORT)
+
+.PHONY: coverage
+coverage:
+	.ci/coverage $(FLOORS)
+
+GREMLINS_VERSION := v0.6.0
+GREMLINS         := .cache/bin/gremlins-$(GREMLINS_VERSION)
+
+$(GREMLINS):
+	mkdir -p $(@D)
+	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/go-gremlins/gremlins/cmd/gremlins@$(GREMLINS_VERSION)
+	mv $(@D)/gremlins $@
+
+.PHONY: mutation
+mutation: $(GREMLINS)
+	.ci/mutation $(GREMLINS) $(PACKAGES)
+
+GOVULNCHECK_VERSION := v1.8.0
+GOVULNCHECK         := .cache/bin/govulncheck-$(GOVULNCHECK_VERSION)
+
+$(GOVULNCHECK):
+	mkdir -p $(@D)
+	GOBIN=$(CURDIR)/$(@D) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	mv $(@D)/govulncheck $@
+
+.PHONY: vulnerabilities
+vulnerabilities: $(GOVULNCHECK)
+	.ci/vulnerabilities $(GOVULNCHECK)
+
+.PHONY: nightly
+nightly:
+	.ci/nightly
 
 .PHONY: cross $(PLATFORMS)
 cross: $(PLATFORMS)
