@@ -32,7 +32,7 @@ func TestTelegramsThatAnotherProgramPublishesAreRead(t *testing.T) {
 	say(hanAPDU(1), "1")
 	say([]byte(hex.EncodeToString(hanAPDU(2))), "2")
 	say(hdlc.AppendHDLC(nil, []byte{0x41, 0x08, 0x83, 0x13}, hanAPDU(3), 2047), "3")
-	say(hdlc.AppendWrapper(nil, hanAPDU(4)), "4")
+	say(append([]byte{0, 1, 0, 1, 0, 16, 0, byte(len(hanAPDU(4)))}, hanAPDU(4)...), "4") // the wrapper of the TCP profile
 	b.Publish("adapter/p1", telegram("1-0:1.7.0(00.005*kW)"), false)
 	untilField(b, "meter2mqtt/main/state", "1-0:1.7.0", "5")
 

@@ -504,28 +504,6 @@ func shortest(f float64, bits, scale int) (drivers.Decimal, bool) {
 	return d, err == nil
 }
 
-// Difference is what a delta type adds to the value before it in a buffer, or
-// false: it is no delta.
-func (t *Tree) Difference(i int) (int64, bool) {
-	b := t.Bytes(i)
-	switch t.Elements[i].Tag {
-	case 28:
-		return int64(int8(b[0])), true
-	case 29:
-		return int64(int16(binary.BigEndian.Uint16(b))), true
-	case 30:
-		return int64(int32(binary.BigEndian.Uint32(b))), true
-	case 31:
-		return int64(b[0]), true
-	case 32:
-		return int64(binary.BigEndian.Uint16(b)), true
-	case 33:
-		return int64(binary.BigEndian.Uint32(b)), true
-	default:
-		return 0, false
-	}
-}
-
 // String is the type's name in the Blue Book.
 func (t Tag) String() string {
 	if s, ok := tagNames[t]; ok {

@@ -71,16 +71,6 @@ func isPrintable(s string) bool {
 	return true
 }
 
-// NewKey copies a key's bytes; it is for keys that the program itself knows. A
-// length that no suite has is ErrKey.
-func NewKey(b []byte) (Key, error) {
-	if !keySize(len(b)) {
-		return Key{}, drivers.WithHint(fmt.Errorf("%d bytes: %w", len(b), ErrKey), keyHint)
-	}
-	c := append([]byte(nil), b...)
-	return Key{&c}, nil
-}
-
 // IsZero says that there is no key.
 func (k Key) IsZero() bool { return k.p == nil }
 
@@ -89,9 +79,6 @@ func (k Key) Equal(o Key) bool { return string(k.bytes()) == string(o.bytes()) }
 
 // String is a mask, or "" if there is no key.
 func (k Key) String() string { return drivers.NewSecret(string(k.bytes())).String() }
-
-// GoString is what String gives, for %#v.
-func (k Key) GoString() string { return k.String() }
 
 // Format writes what String gives, whatever the verb.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }

@@ -47,9 +47,6 @@ func TestAWrongKeySaysWhatWasFoundAndNotTheKey(t *testing.T) {
 			t.Errorf("the error shows the key: %v", err)
 		}
 	}
-	if _, err := NewKey(make([]byte, 8)); !errors.Is(err, ErrKey) {
-		t.Errorf("8 bytes: %v", err)
-	}
 }
 
 func TestNoPrinterShowsAKey(t *testing.T) {

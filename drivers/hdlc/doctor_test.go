@@ -152,7 +152,7 @@ func TestADescriptionIsNotLongerThanSomebodyReads(t *testing.T) {
 		apdu = append(apdu, strings.Repeat("x", 40)...)
 	}
 	var r drivers.Reading
-	d.Feed(AppendWrapper(nil, apdu))
+	d.Feed(appendWrapper(nil, apdu))
 	if err := d.Next(&r); err != nil {
 		t.Fatal(err)
 	}

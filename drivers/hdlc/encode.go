@@ -1,11 +1,5 @@
 package hdlc
 
-import (
-	"encoding/binary"
-
-	"github.com/meter2mqtt/meter2mqtt/drivers/dlms"
-)
-
 // What a meter sends: for simulators, and to hold the decoder against.
 
 // AppendHDLC appends an APDU with its LLC header in as many HDLC frames as its
@@ -36,15 +30,4 @@ func AppendMBus(b, apdu []byte, size int) []byte {
 			return b
 		}
 	}
-}
-
-// AppendWrapper appends an APDU in the wrapper of the TCP profile, from the
-// meter's management device (1) to the public client (16).
-func AppendWrapper(b, apdu []byte) []byte {
-	if len(apdu) > dlms.MaxAPDU {
-		panic("hdlc: APDU longer than any")
-	}
-	b = append(b, 0, 1, 0, 1, 0, 16)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(apdu)))
-	return append(b, apdu...)
 }

@@ -172,11 +172,6 @@ func AppendTypeI(b []byte, t time.Time) []byte {
 	return append(AppendTypeG(b, t), 0)
 }
 
-// AppendTypeJ appends the time of day of t, 3 bytes.
-func AppendTypeJ(b []byte, t time.Time) []byte {
-	return append(b, byte(t.Second()), byte(t.Minute()), byte(t.Hour()))
-}
-
 func summerBit(t time.Time, bit byte) byte {
 	if t.IsDST() {
 		return bit

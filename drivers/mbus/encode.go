@@ -219,27 +219,6 @@ func AppendFormatA(b, telegram []byte) []byte {
 	}
 }
 
-// AppendFormatB appends a wireless telegram with the CRCs of frame format B,
-// which its L-field then counts. ErrEncode: it becomes longer than L can tell.
-func AppendFormatB(b, telegram []byte) ([]byte, error) {
-	crcs := crcLength
-	if len(telegram) > blockB {
-		crcs *= 2
-	}
-	if len(telegram)-1+crcs > 0xFF {
-		return b, fmt.Errorf("%w: %d bytes in format B", ErrEncode, len(telegram))
-	}
-	at := len(b)
-	b = append(b, telegram[:min(len(telegram), blockB)]...)
-	b[at] += byte(crcs)
-	crc := wire.CRC13757(b[at:])
-	b = append(b, byte(crc>>8), byte(crc))
-	if len(telegram) > blockB {
-		b = appendSealed(b, telegram[blockB:])
-	}
-	return b, nil
-}
-
 // appendSealed appends p and its CRC, high byte first.
 func appendSealed(b, p []byte) []byte {
 	crc := wire.CRC13757(p)

@@ -65,7 +65,7 @@ func TestRequestsAreAsTheStandardPrintsThem(t *testing.T) {
 		{
 			"clock to the minute", "68090968530151046D128BD31220" + "16",
 			func() (Frame, error) {
-				f, err := SetClock(1, false, time.Date(2014, 2, 19, 11, 18, 0, 0, time.UTC), false)
+				f, err := Send(1, false, DataRecord{Field: 4, VIB: []byte{0x6D}, Data: AppendTypeF(nil, time.Date(2014, 2, 19, 11, 18, 0, 0, time.UTC))})
 				if err == nil {
 					f.Data[3] |= 0x80 // the summer bit of the printed frame
 				}
@@ -165,7 +165,7 @@ func TestDatesReadBack(t *testing.T) {
 				t.Errorf("% X: got %s, %t, want %s", c.data, got, ok, c.want)
 			}
 		}
-		if got, ok := appendTypeJ(nil, AppendTypeJ(nil, at)); !ok || string(got) != at.Format("15:04:05") {
+		if got, ok := appendTypeJ(nil, appendJ(nil, at)); !ok || string(got) != at.Format("15:04:05") {
 			t.Errorf("time of day: got %s, %t", got, ok)
 		}
 	}

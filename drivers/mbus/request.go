@@ -2,7 +2,6 @@ package mbus
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
 )
@@ -104,15 +103,6 @@ func SetPrimary(a byte, fcb bool, to byte) (Frame, error) {
 		return Frame{}, fmt.Errorf("%w: primary address %d (want 0 to 250)", ErrEncode, to)
 	}
 	return Send(a, fcb, DataRecord{Field: 1, VIB: []byte{0x7A}, Data: []byte{to}})
-}
-
-// SetClock sets a slave's clock to the digits of t, to the minute as type F or to
-// the second as type I.
-func SetClock(a byte, fcb bool, t time.Time, seconds bool) (Frame, error) {
-	if seconds {
-		return Send(a, fcb, DataRecord{Field: 6, VIB: []byte{0x6D}, Data: AppendTypeI(nil, t)})
-	}
-	return Send(a, fcb, DataRecord{Field: 4, VIB: []byte{0x6D}, Data: AppendTypeF(nil, t)})
 }
 
 // ReadEverything is the global readout request: the next readout holds all

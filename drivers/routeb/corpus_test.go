@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -240,12 +241,11 @@ func plain(p Property, s Scale) (value any, fits bool) {
 	case epcDigits, epcDay:
 		return p.EDT[0], len(p.EDT) == 1
 	case epcInstanceInf:
-		all, ok := parseObjects(p.EDT)
-		list := []string{}
-		for _, o := range all {
-			list = append(list, fmt.Sprintf("%06X", uint32(o)))
+		list := []string{} // a count, then three bytes each
+		for o := range slices.Chunk(p.EDT[1:], 3) {
+			list = append(list, fmt.Sprintf("%06X", o))
 		}
-		return list, ok
+		return list, len(p.EDT) == 1+3*int(p.EDT[0])
 	case epcUnit:
 		e, ok := parseUnit(p.EDT)
 		d, _ := drivers.Scaled(1, int(e))

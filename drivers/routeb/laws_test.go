@@ -99,7 +99,6 @@ func FuzzTexts(f *testing.F) {
 		_, _ = ParseDay(b)
 		_, _ = ParseCodes(b)
 		_, _ = ParseSelection(b)
-		_, _ = parseObjects(b)
 		_, _ = encodeLocation(string(b))
 		_, _ = parseSelectionText(string(b))
 	})

@@ -303,18 +303,6 @@ func (c *Codes) Encode() []byte {
 	return append([]byte{byte(len(all))}, c[:]...)
 }
 
-// parseObjects reads an instance list: a count, then three bytes each.
-func parseObjects(b []byte) ([]Object, bool) {
-	if len(b) == 0 || len(b) < 1+3*int(b[0]) {
-		return nil, false
-	}
-	var all []Object
-	for i := range int(b[0]) {
-		all = append(all, object(b[1+3*i:]))
-	}
-	return all, true
-}
-
 // places are what location code 81 says in its bits 6 to 3.
 var places = [...]string{
 	"", "living room", "dining room", "kitchen", "bathroom", "toilet", "washroom", "hallway", "room", "stairs",

@@ -172,6 +172,7 @@ func conversations() []conversation {
 	}
 	converter := func(set func(*corus.Config)) func(*testing.T, drivers.Config) {
 		return func(t *testing.T, c drivers.Config) {
+			t.Helper()
 			own := c.(*corus.Config)
 			own.Layouts = corusLayoutFile(t)
 			set(own)
@@ -214,7 +215,7 @@ func conversations() []conversation {
 }
 
 // begin dials the meter of a conversation over a cable, within a bubble.
-func (c conversation) begin(t *testing.T, line *cable) drivers.Session {
+func (c conversation) begin(ctx context.Context, t *testing.T, line *cable) drivers.Session {
 	t.Helper()
 	o := c.o
 	o.Clock = bubbleNow
@@ -223,9 +224,9 @@ func (c conversation) begin(t *testing.T, line *cable) drivers.Session {
 		t.Fatal(err)
 	}
 	near, far := net.Pipe()
-	ctx, cancel := context.WithCancel(context.Background())
+	serve, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = m.Serve(ctx, far) }) // that the line ends is what is tested
+	serving.Go(func() { _ = m.Serve(serve, far) }) // that the line ends is what is tested
 	t.Cleanup(func() {
 		cancel()
 		_ = near.Close()
@@ -233,18 +234,18 @@ func (c conversation) begin(t *testing.T, line *cable) drivers.Session {
 		serving.Wait()
 	})
 	line.Line = &optic{Conn: near}
-	return c.dial(t, line)
+	return c.dial(ctx, t, line)
 }
 
 // dial begins a session.
-func (c conversation) dial(t *testing.T, line *cable) drivers.Session {
+func (c conversation) dial(ctx context.Context, t *testing.T, line *cable) drivers.Session {
 	t.Helper()
 	config := c.driver.NewConfig()
 	c.config(t, config)
 	if err := config.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.driver.Dial(t.Context(), line, config, drivers.Zones{Meter: amsterdam()})
+	s, err := c.driver.Dial(ctx, line, config, drivers.Zones{Meter: amsterdam()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +256,7 @@ func (c conversation) dial(t *testing.T, line *cable) drivers.Session {
 // and tells what that call gave.
 func (c conversation) run(ctx context.Context, t *testing.T, line *cable) (name string, err error) {
 	t.Helper()
-	s := c.begin(t, line)
+	s := c.begin(ctx, t, line)
 	for _, call := range c.calls {
 		err = call.do(ctx, s)
 		if line.happened() && err == nil && ctx.Err() == nil {
@@ -368,7 +369,7 @@ func TestADamagedAnswerCostsItselfOnly(t *testing.T) {
 
 func (c conversation) copes(t *testing.T, line *cable) {
 	t.Helper()
-	s := c.begin(t, line)
+	s := c.begin(t.Context(), t, line)
 	var failed error
 	for _, call := range c.calls {
 		if failed = call.do(t.Context(), s); failed != nil {
@@ -379,7 +380,7 @@ func (c conversation) copes(t *testing.T, line *cable) {
 		t.Errorf("damaged at read %d: an error without type and remedy: %v", line.at, failed)
 	}
 	if failed != nil && !errors.Is(failed, drivers.ErrTimeout) {
-		s = c.dial(t, line)
+		s = c.dial(t.Context(), t, line)
 	}
 	var err error
 	for range 3 {
