@@ -208,7 +208,7 @@ func TestDateTimes(t *testing.T) {
 }
 
 func TestBlocks(t *testing.T) {
-	one, two, last := appendBlock(nil, 1, false, []byte("ab")), appendBlock(nil, 2, false, []byte("cd")), appendBlock(nil, 3, true, []byte("e"))
+	one, two, last := madeBlock(1, false, []byte("ab")), madeBlock(2, false, []byte("cd")), madeBlock(3, true, []byte("e"))
 	for _, tt := range []struct {
 		name   string
 		blocks [][]byte
@@ -221,7 +221,7 @@ func TestBlocks(t *testing.T) {
 		{"middle missing", [][]byte{one, last}, "", ErrBlockOrder},
 		{"twice", [][]byte{one, two, two}, "", ErrBlockOrder},
 		{"cut", [][]byte{one[:8]}, "", drivers.ErrShort},
-		{"a single one", [][]byte{appendBlock(nil, 1, true, []byte("x"))}, "x", nil},
+		{"a single one", [][]byte{madeBlock(1, true, []byte("x"))}, "x", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var j Blocks
@@ -246,7 +246,7 @@ func TestBlocksAreBounded(t *testing.T) {
 	block := make([]byte, 4000)
 	var err error
 	for seq := uint16(1); seq < 6 && err == nil; seq++ {
-		_, _, err = j.Add(appendBlock(nil, seq, false, block))
+		_, _, err = j.Add(madeBlock(seq, false, block))
 	}
 	if !errors.Is(err, drivers.ErrLong) {
 		t.Errorf("20000 bytes were joined: %v", err)

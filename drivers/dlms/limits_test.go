@@ -170,8 +170,12 @@ func TestFloatsThatCannotBeKept(t *testing.T) {
 		f    float64
 		ok   bool
 	}{
-		{"large", 1e20, true}, {"as large, below zero", -1e20, true}, {"larger than anything that is counted", 1e38, false},
-		{"the same below zero", -1e38, false}, {"infinite", math.Inf(-1), false}, {"no number", math.NaN(), false},
+		{"large", 1e20, true},
+		{"as large, below zero", -1e20, true},
+		{"larger than anything that is counted", 1e38, false},
+		{"the same below zero", -1e38, false},
+		{"infinite", math.Inf(-1), false},
+		{"no number", math.NaN(), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var tree Tree
@@ -224,10 +228,10 @@ func TestABlockThatIsTooShort(t *testing.T) {
 func TestATransferMayBeAsLongAsAnAPDU(t *testing.T) {
 	for more, want := range map[int]error{0: nil, 1: drivers.ErrLong} {
 		var j Blocks
-		if _, _, err := j.Add(appendBlock(nil, 1, false, make([]byte, MaxAPDU/2))); err != nil {
+		if _, _, err := j.Add(madeBlock(1, false, make([]byte, MaxAPDU/2))); err != nil {
 			t.Fatal(err)
 		}
-		block := appendBlock(nil, 2, true, make([]byte, MaxAPDU-MaxAPDU/2+more))
+		block := madeBlock(2, true, make([]byte, MaxAPDU-MaxAPDU/2+more))
 		whole, size, err := j.Add(append(block, 0xFF))
 		if !errors.Is(err, want) || size != len(block) || err == nil && len(whole) != MaxAPDU {
 			t.Errorf("%d bytes more: %d joined, %d taken, %v", more, len(whole), size, err)
@@ -240,13 +244,13 @@ func TestDropSaysWhetherATransferWasUnderWay(t *testing.T) {
 	if j.Drop() {
 		t.Error("nothing was under way")
 	}
-	if _, _, err := j.Add(appendBlock(nil, 1, false, []byte("a"))); err != nil || !j.Drop() {
+	if _, _, err := j.Add(madeBlock(1, false, []byte("a"))); err != nil || !j.Drop() {
 		t.Errorf("the first block was there: %v", err)
 	}
 	if j.Drop() {
 		t.Error("it was dropped already")
 	}
-	if _, _, err := j.Add(appendBlock(nil, 0, false, []byte("a"))); !errors.Is(err, ErrBlockOrder) {
+	if _, _, err := j.Add(madeBlock(0, false, []byte("a"))); !errors.Is(err, ErrBlockOrder) {
 		t.Errorf("block 0: %v", err)
 	}
 }

@@ -2,25 +2,25 @@ package mbus
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
 )
 
-// appendFormatB appends a wireless telegram with the CRCs of frame format B,
+// formatB is a wireless telegram with the CRCs of frame format B,
 // which its L-field then counts. ErrEncode: it becomes longer than L can tell.
-func appendFormatB(b, telegram []byte) ([]byte, error) {
+func formatB(telegram []byte) ([]byte, error) {
 	crcs := crcLength
 	if len(telegram) > blockB {
 		crcs *= 2
 	}
 	if len(telegram)-1+crcs > 0xFF {
-		return b, fmt.Errorf("%w: %d bytes in format B", ErrEncode, len(telegram))
+		return nil, fmt.Errorf("%w: %d bytes in format B", ErrEncode, len(telegram))
 	}
-	at := len(b)
-	b = append(b, telegram[:min(len(telegram), blockB)]...)
-	b[at] += byte(crcs)
-	crc := wire.CRC13757(b[at:])
+	b := slices.Clone(telegram[:min(len(telegram), blockB)])
+	b[0] += byte(crcs)
+	crc := wire.CRC13757(b)
 	b = append(b, byte(crc>>8), byte(crc))
 	if len(telegram) > blockB {
 		b = appendSealed(b, telegram[blockB:])

@@ -50,7 +50,7 @@ func sentAs(t testing.TB, records []byte, formatA bool) []byte {
 	if formatA {
 		return AppendFormatA(nil, plain)
 	}
-	b, err := appendFormatB(nil, plain)
+	b, err := formatB(plain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func FuzzWirelessEncode(f *testing.F) {
 		got[0] = byte(len(got) - 1) // of format B it counted the CRCs
 		again := AppendFormatA(nil, got)
 		if !formatA {
-			again, err = appendFormatB(nil, got)
+			again, err = formatB(got)
 		}
 		if err != nil || !slices.Equal(again, telegram) {
 			t.Fatalf("% X was sent again as % X, %v", telegram, again, err)

@@ -81,7 +81,7 @@ func hexOf(b []byte) string { return string(appendHex(nil, b)) }
 func TestReceiversMayAddCRCsOrTakeThemOff(t *testing.T) {
 	plain := stripped(t)
 	formA := AppendFormatA(nil, plain)
-	formB, err := appendFormatB(nil, plain)
+	formB, err := formatB(plain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestOnlyTheConfiguredMeterIsRead(t *testing.T) {
 func TestADamagedTelegramIsOfTheMeterThatIsCertain(t *testing.T) {
 	plain := stripped(t) // of 12345678
 	formA := AppendFormatA(nil, plain)
-	formB, err := appendFormatB(nil, plain)
+	formB, err := formatB(plain)
 	if err != nil {
 		t.Fatal(err)
 	}
