@@ -88,7 +88,8 @@ func (t *trend) shown(p *picture, medium string) *web.Trend {
 			s.Points = append(s.Points, nil)
 			continue
 		}
-		s.Points = append(s.Points, &t.points[m%trendPoints])
+		value := t.points[m%trendPoints] // a copy: the page is written without the meter's lock
+		s.Points = append(s.Points, &value)
 	}
 	for len(s.Points) > 2 && s.Points[0] == nil { // it has just begun
 		s.Points = s.Points[1:]

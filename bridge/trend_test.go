@@ -45,6 +45,23 @@ func TestATrendHasGapsWhereNothingWasKnown(t *testing.T) {
 	}
 }
 
+// What was shown is written out after the meter's lock is given back, while the
+// meter goes on noting.
+func TestAShownTrendStaysAsItWas(t *testing.T) {
+	var p picture
+	var tr trend
+	start := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	p.renew("1-0:1.7.0", shownValue("1-0:1.7.0", 100, "W"), false, start)
+	tr.note(start, &p)
+	s := tr.shown(&p, "electricity")
+	later := start.Add(trendPoints * trendEvery) // takes the same place in the ring
+	p.renew("1-0:1.7.0", shownValue("1-0:1.7.0", 200, "W"), false, later)
+	tr.note(later, &p)
+	if got := *s.Points[len(s.Points)-1]; got != 100 {
+		t.Errorf("the point shown as 100 became %v", got)
+	}
+}
+
 func TestATrendShowsWhatTellsMost(t *testing.T) {
 	for _, c := range []struct {
 		units map[string]obis.Unit
