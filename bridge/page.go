@@ -19,11 +19,10 @@ import (
 
 // Live is what the page shows. It may be called while Run runs.
 func (b *Bridge) Live() web.Live {
-	l := web.Live{Gateway: b.Status(), Meters: []web.Meter{}}
+	l := web.Live{Gateway: b.statusAlone(), Meters: []web.Meter{}}
 	if l.Gateway.Problem != "" {
 		return l // what hangs may hold the locks of all the rest
 	}
-	l.Gateway.Meters = nil
 	for _, m := range b.everyMeter() { // the two lists are of the same meters
 		l.Gateway.Meters = append(l.Gateway.Meters, m.status())
 		l.Meters = append(l.Meters, m.page())

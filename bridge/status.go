@@ -28,13 +28,21 @@ func (p *pulse) still(sinceStart time.Duration) time.Duration {
 
 // Status is what the gateway says of itself. It may be called while Run runs.
 func (b *Bridge) Status() status.Gateway {
-	g := status.Gateway{Version: b.options.Version, Started: b.started, Broker: b.link.Connected(), Meters: []status.Meter{}}
-	if g.Problem = b.problem(time.Since(b.started)); g.Problem != "" {
+	g := b.statusAlone()
+	if g.Problem != "" {
 		return g // what hangs may hold the locks of all the rest
 	}
-	g.Journal.Waiting, g.Journal.Bytes, g.Journal.Dropped = b.journal.Depth()
 	for _, m := range b.everyMeter() {
 		g.Meters = append(g.Meters, m.status())
+	}
+	return g
+}
+
+// statusAlone is the status without the meters.
+func (b *Bridge) statusAlone() status.Gateway {
+	g := status.Gateway{Version: b.options.Version, Started: b.started, Broker: b.link.Connected(), Meters: []status.Meter{}}
+	if g.Problem = b.problem(time.Since(b.started)); g.Problem == "" {
+		g.Journal.Waiting, g.Journal.Bytes, g.Journal.Dropped = b.journal.Depth()
 	}
 	return g
 }
