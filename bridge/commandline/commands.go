@@ -163,6 +163,27 @@ func (f *configFlags) load() (config.Config, error) {
 	return config.Load(f.file, os.Environ(), f.options)
 }
 
+// meter is one meter of the configuration, and the whole of it.
+func (f *configFlags) meter(name string) (config.Config, config.Meter, error) {
+	c, err := f.load()
+	if err != nil {
+		return c, config.Meter{}, err
+	}
+	m, err := meterNamed(c, name)
+	return c, m, err
+}
+
+func meterNamed(c config.Config, name string) (config.Meter, error) {
+	var names []string
+	for _, m := range c.Meters {
+		if m.Name == name {
+			return m, nil
+		}
+		names = append(names, m.Name)
+	}
+	return config.Meter{}, usage{fmt.Errorf("no meter is called %.40q: there are %s", name, strings.Join(names, ", "))}
+}
+
 func runCommand() *cobra.Command {
 	var flags configFlags
 	cmd := &cobra.Command{
@@ -513,11 +534,7 @@ Parameters alone are read without a readout.`,
   meter2mqtt read -c config.toml heat clock address`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: working(func(cmd *cobra.Command, args []string) error {
-			c, err := flags.load()
-			if err != nil {
-				return err
-			}
-			m, err := meterNamed(c, args[0])
+			_, m, err := flags.meter(args[0])
 			if err != nil {
 				return err
 			}
@@ -534,17 +551,6 @@ Parameters alone are read without a readout.`,
 	flags.register(cmd)
 	cmd.Flags().DurationVar(&limit, "timeout", time.Minute, "give up after this long")
 	return cmd
-}
-
-func meterNamed(c config.Config, name string) (config.Meter, error) {
-	var names []string
-	for _, m := range c.Meters {
-		if m.Name == name {
-			return m, nil
-		}
-		names = append(names, m.Name)
-	}
-	return config.Meter{}, usage{fmt.Errorf("no meter is called %.40q: there are %s", name, strings.Join(names, ", "))}
 }
 
 func writeCommand() *cobra.Command {
@@ -568,11 +574,7 @@ stands behind --.`,
   meter2mqtt write -c config.toml main offset -- -2`,
 		Args: cobra.ExactArgs(3),
 		RunE: working(func(cmd *cobra.Command, args []string) error {
-			c, err := flags.load()
-			if err != nil {
-				return err
-			}
-			m, err := meterNamed(c, args[0])
+			c, m, err := flags.meter(args[0])
 			if err != nil {
 				return err
 			}

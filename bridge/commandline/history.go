@@ -36,11 +36,7 @@ or else this machine's) or 2026-10-25T02:30:00+02:00.`,
   meter2mqtt history -c config.toml main --from 2026-11-01 --format csv -o november.csv`,
 		Args: cobra.ExactArgs(1),
 		RunE: working(func(cmd *cobra.Command, args []string) error {
-			c, err := flags.load()
-			if err != nil {
-				return err
-			}
-			m, err := meterNamed(c, args[0])
+			_, m, err := flags.meter(args[0])
 			if err != nil {
 				return err
 			}
