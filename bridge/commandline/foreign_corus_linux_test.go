@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -16,6 +15,8 @@ import (
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/term"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 )
 
 // corusTruth is what the foreign gas volume converter says that a reader must find.
@@ -32,27 +33,20 @@ type corusTruth struct {
 		Records []struct{ Decoded map[string]string }
 	}
 
-	log string // the file of what it saw
+	peer *peertest.Peer
 }
 
 // foreignCorus starts a converter, and gives the keys of a meter that reads it with a
 // map and layouts of all that it has.
 func foreignCorus(t *testing.T, args ...string) (keys string, truth corusTruth) {
 	t.Helper()
-	if exec.CommandContext(t.Context(), "python3", "-c", "import iflag, attr").Run() != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no python3 with the package iflag")
-		}
-		t.Skip("no python3 with the package iflag")
-	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "truth")
-	where, log := foreignProcess(t, "corus_meter.py", append([]string{"--run-for", "300", "--truth", file}, args...)...)
+	truth.peer = foreignGas.Start(t, append([]string{"--run-for", "300", "--truth", file}, args...)...)
 	content, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(content, &truth)
 	}
-	truth.log = log
 	layouts := filepath.Join(dir, "layouts.toml")
 	if err == nil {
 		err = os.WriteFile(layouts, []byte(truth.layouts()), 0o600)
@@ -60,7 +54,7 @@ func foreignCorus(t *testing.T, args ...string) (keys string, truth corusTruth) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("driver = \"corus\"\ntimezone = \"UTC\"\nport = \"tcp://%s\"\nlayouts = %q\nanswer_wait = \"3s\"\nwake_wait = \"1s\"\n", where, layouts), truth
+	return fmt.Sprintf("driver = \"corus\"\ntimezone = \"UTC\"\nport = \"tcp://%s\"\nlayouts = %q\nanswer_wait = \"3s\"\nwake_wait = \"1s\"\n", truth.peer.At, layouts), truth
 }
 
 func (c corusTruth) layouts() string {

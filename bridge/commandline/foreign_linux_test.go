@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,73 +12,26 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 )
 
-// Simulated meters that this code did not come from lie beside the repository;
-// the program itself reads them, as a person would have it do.
+// Simulated meters that this code did not come from; the program itself reads them,
+// as a person would have it do.
+var (
+	foreignOptical = peertest.Script{Name: "iec62056_meter.py"}
+	foreignSlaves  = peertest.Script{Name: "mbus_slave.py"}
+	foreignGas     = peertest.Script{Name: "corus_meter.py", Modules: []string{"iflag", "attr"}}
+	skStick        = peertest.Script{Name: "routeb_dongle.py", Env: []string{"TZ=JST-9"}} // its clock is Japan's
+	j11Stick       = peertest.Script{Name: "routeb_j11_dongle.py", Env: []string{"TZ=JST-9"}}
+)
 
 // foreignMeter starts one and says where it is: a path, or host:port. What it saw
 // is in the log.
 func foreignMeter(t *testing.T, args ...string) (where, log string) {
 	t.Helper()
-	return foreignProcess(t, "iec62056_meter.py", append([]string{"--run-for", "300"}, args...)...)
-}
-
-func foreignProcess(t *testing.T, script string, args ...string) (where, log string) {
-	t.Helper()
-	script = filepath.Join("..", "..", "..", "shared", "peers", script)
-	python, err := exec.LookPath("python3")
-	if _, statErr := os.Stat(script); err != nil || statErr != nil {
-		err = errors.Join(err, statErr)
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no simulated meter: %v", err)
-		}
-		t.Skipf("no simulated meter: %v", err)
-	}
-	dir := t.TempDir()
-	log = filepath.Join(dir, "log")
-	out, err := os.Create(filepath.Join(dir, foreignSays))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), python, append([]string{script, "--log", log}, args...)...)
-	cmd.Stdout, cmd.Stderr = out, os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { <-ended; _ = out.Close() }) // t.Context has ended it
-	var at struct{ Listening, PTY string }
-	for len(foreignLines(t, log)) == 0 {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ended:
-			t.Fatal("the simulated meter ended")
-		}
-	}
-	if line := foreignLines(t, log)[0]; json.Unmarshal([]byte(line), &at) != nil {
-		t.Fatalf("the simulated meter says %q", line)
-	}
-	return strings.TrimPrefix(at.Listening, "pty:") + at.PTY, log
-}
-
-// foreignSays is the file beside a foreign meter's log that has what it printed.
-const foreignSays = "says"
-
-// foreignLines are the whole lines that a foreign meter has printed.
-func foreignLines(t *testing.T, log string) (lines []string) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(log), foreignSays))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for l := range strings.Lines(string(text)) {
-		if whole, ended := strings.CutSuffix(l, "\n"); ended {
-			lines = append(lines, whole)
-		}
-	}
-	return lines
+	log = filepath.Join(t.TempDir(), "log")
+	return foreignOptical.Start(t, append([]string{"--log", log, "--run-for", "300"}, args...)...).At, log
 }
 
 // ran is what a command left.

@@ -1,12 +1,9 @@
 package commandline
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -18,39 +15,20 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 )
 
-// Simulated Wi-SUN modules with a meter of Japan behind them, which this code did
-// not come from.
 const (
-	skPeer  = "routeb_dongle.py"
-	j11Peer = "routeb_j11_dongle.py"
-
 	stickID       = "00112233445566778899AABBCCDDEEFF"
 	stickPassword = "0123456789AB"
 )
 
-// stick is one of them at work.
-type stick struct {
-	t    *testing.T
-	port string
-	in   io.Writer
-	out  *bufio.Reader
-	end  func()
-}
+// stick is a simulated Wi-SUN module with a meter of Japan behind it.
+type stick struct{ *peertest.Peer }
 
 // foreignStick starts one: a meter of its keys, JSON, and its faults.
-func foreignStick(t *testing.T, script, meter string, args ...string) *stick {
+func foreignStick(t *testing.T, script peertest.Script, meter string, args ...string) stick {
 	t.Helper()
-	script = filepath.Join("..", "..", "..", "shared", "peers", script)
-	python, err := exec.LookPath("python3")
-	if _, statErr := os.Stat(script); err != nil || statErr != nil {
-		err = errors.Join(err, statErr)
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no simulated module: %v", err)
-		}
-		t.Skipf("no simulated module: %v", err)
-	}
 	if meter != "" {
 		file := filepath.Join(t.TempDir(), "meter.json")
 		if err := os.WriteFile(file, []byte(meter), 0o600); err != nil {
@@ -58,31 +36,7 @@ func foreignStick(t *testing.T, script, meter string, args ...string) *stick {
 		}
 		args = append(args, "--config", file)
 	}
-	cmd := exec.CommandContext(t.Context(), python, append([]string{script, "--seconds", "300"}, args...)...)
-	cmd.Stderr, cmd.Env = os.Stderr, append(os.Environ(), "TZ=JST-9") // its clock is Japan's
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	s := &stick{t: t, in: in, out: bufio.NewReader(out)}
-	s.end = func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-	}
-	t.Cleanup(func() { _ = cmd.Wait() }) // t.Context has ended it
-	var where struct{ PTY string }
-	if line, err := s.out.ReadBytes('\n'); err != nil || json.Unmarshal(line, &where) != nil {
-		t.Fatalf("the simulated module says %q, %v", line, err)
-	}
-	s.port = where.PTY
-	return s
+	return stick{script.Start(t, append([]string{"--seconds", "300"}, args...)...)}
 }
 
 // stickStats is what a module with SKSTACK has counted.
@@ -95,22 +49,13 @@ type stickStats struct {
 	Events              map[string]int
 }
 
-func (s *stick) stats() (got stickStats) {
-	s.t.Helper()
-	s.do(`{"do":"stats"}`)
-	line, err := s.out.ReadBytes('\n')
-	if err != nil || json.Unmarshal(line, &got) != nil {
-		s.t.Fatalf("stats: %q, %v", line, err)
+func (s stick) stats(t *testing.T) (got stickStats) {
+	t.Helper()
+	s.Say(`{"do":"stats"}`)
+	if line := s.Next(); json.Unmarshal([]byte(line), &got) != nil {
+		t.Fatalf("stats: %q", line)
 	}
 	return got
-}
-
-// do makes something happen to it.
-func (s *stick) do(command string) {
-	s.t.Helper()
-	if _, err := io.WriteString(s.in, command+"\n"); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // quickStick are the keys of a meter on it, for a module that is no radio.
@@ -214,12 +159,12 @@ func TestTheProgramReadsAForeignStickWithEveryFault(t *testing.T) {
 	}, func(c fault) string { return c.name }, func(t *testing.T, c fault) {
 		t.Helper()
 		args := append([]string{"--scan-time", "0.05", "--join-time", "0.1"}, strings.Fields(c.args)...)
-		s := foreignStick(t, skPeer, c.meter, args...)
-		got := program(t, quickStick(s.port, ""), "read", "main")
+		s := foreignStick(t, skStick, c.meter, args...)
+		got := program(t, quickStick(s.At, ""), "read", "main")
 		if err := isHouse(got.out); got.code != 0 || got.err != "" || err != nil {
 			t.Errorf("exit code %d, %v\n%s", got.code, err, got.err)
 		}
-		seen := s.stats()
+		seen := s.stats(t)
 		if c.was != nil && !c.was(seen) {
 			t.Errorf("the fault did not come: %+v", seen)
 		}
@@ -243,9 +188,9 @@ func TestTheProgramReadsAForeignBinaryStickWithEveryFault(t *testing.T) {
 	}, func(c fault) string { return c.name }, func(t *testing.T, c fault) {
 		t.Helper()
 		log := filepath.Join(t.TempDir(), "log.json")
-		s := foreignStick(t, j11Peer, "", append([]string{"--transcript", log}, strings.Fields(c.args)...)...)
-		got := program(t, quickStick(s.port, ""), "read", "main")
-		s.end()
+		s := foreignStick(t, j11Stick, "", append([]string{"--transcript", log}, strings.Fields(c.args)...)...)
+		got := program(t, quickStick(s.At, ""), "read", "main")
+		s.End()
 		if err := isHouse(got.out); got.code != 0 || got.err != "" || err != nil {
 			seen, _ := os.ReadFile(log)
 			t.Errorf("exit code %d, %v\n%s\n%s", got.code, err, got.err, seen)
@@ -256,13 +201,13 @@ func TestTheProgramReadsAForeignBinaryStickWithEveryFault(t *testing.T) {
 // The patience for an answer is the configuration's.
 func TestAStickWhoseMeterIsMuteIsGivenUpInSeconds(t *testing.T) {
 	t.Parallel()
-	s := foreignStick(t, skPeer, "", "--scan-time", "0.05", "--join-time", "0.1")
-	s.do(`{"do":"mute","on":true}`)
-	got := program(t, quickStick(s.port, ""), "read", "main", "--timeout", "20s")
+	s := foreignStick(t, skStick, "", "--scan-time", "0.05", "--join-time", "0.1")
+	s.Say(`{"do":"mute","on":true}`)
+	got := program(t, quickStick(s.At, ""), "read", "main", "--timeout", "20s")
 	if got.code != 1 || got.out != "" || !strings.Contains(got.err, "does not answer") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
 	}
-	if n := s.stats().Sends; n < 3 || n > 8 {
+	if n := s.stats(t).Sends; n < 3 || n > 8 {
 		t.Errorf("%d requests were sent", n)
 	}
 }
@@ -287,13 +232,13 @@ func TestTheProgramWritesToAForeignStick(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := foreignStick(t, skPeer, c.meter, "--scan-time", "0.05", "--join-time", "0.1")
-			got := program(t, quickStick(s.port, c.keys), "write", "main", c.parameter, c.value)
+			s := foreignStick(t, skStick, c.meter, "--scan-time", "0.05", "--join-time", "0.1")
+			got := program(t, quickStick(s.At, c.keys), "write", "main", c.parameter, c.value)
 			done := strings.Contains(c.says, `"ok":true`)
 			if !strings.Contains(got.out, c.says) || got.code == 0 != done || strings.Count(got.out, "\n") != 1 {
 				t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
 			}
-			if n := s.stats().Sends; n < c.sends || c.sends == 0 && n != 0 {
+			if n := s.stats(t).Sends; n < c.sends || c.sends == 0 && n != 0 {
 				t.Errorf("%d requests were sent", n)
 			}
 		})
@@ -302,8 +247,8 @@ func TestTheProgramWritesToAForeignStick(t *testing.T) {
 
 func TestTheProgramReadsADayOfAForeignStick(t *testing.T) {
 	t.Parallel()
-	s := foreignStick(t, skPeer, `{"clock": "2026-01-15T12:34:56", "missing_half_hours": [3]}`, "--scan-time", "0.05", "--join-time", "0.1")
-	got := program(t, quickStick(s.port, ""), "history", "main", "--from", "2026-01-14T00:00:00+09:00", "--to", "2026-01-14T23:59:00+09:00", "--format", "csv")
+	s := foreignStick(t, skStick, `{"clock": "2026-01-15T12:34:56", "missing_half_hours": [3]}`, "--scan-time", "0.05", "--join-time", "0.1")
+	got := program(t, quickStick(s.At, ""), "history", "main", "--from", "2026-01-14T00:00:00+09:00", "--to", "2026-01-14T23:59:00+09:00", "--format", "csv")
 	lines := strings.Split(strings.TrimSpace(got.out), "\n")
 	if got.code != 0 || got.err != "" || len(lines) != 1+47*2 {
 		t.Fatalf("exit code %d, %d lines\n%s%s", got.code, len(lines), got.out, got.err)
@@ -319,8 +264,8 @@ func TestTheProgramReadsADayOfAForeignStick(t *testing.T) {
 
 func TestARestartOfTheProgramJoinsAForeignStickFromItsMemory(t *testing.T) {
 	t.Parallel()
-	s := foreignStick(t, skPeer, "", "--scan-time", "0.05", "--join-time", "0.1")
-	r := run(t, quickStick(s.port, "every = \"1s\"\n"))
+	s := foreignStick(t, skStick, "", "--scan-time", "0.05", "--join-time", "0.1")
+	r := run(t, quickStick(s.At, "every = \"1s\"\n"))
 	state := filepath.Join(filepath.Dir(r.file), "state", "memory.json")
 	r.broker.Until("reading", func(brokertest.Message) bool {
 		text, _ := os.ReadFile(state)
@@ -332,7 +277,7 @@ func TestARestartOfTheProgramJoinsAForeignStickFromItsMemory(t *testing.T) {
 	r.broker.Until("session", func(m brokertest.Message) bool {
 		return m.Topic == "meter2mqtt/heat/diagnostic" && strings.Contains(m.Payload, `"session":"joined"`)
 	})
-	if got := s.stats(); got.Scans != 1 || got.Joins < 2 {
+	if got := s.stats(t); got.Scans != 1 || got.Joins < 2 {
 		t.Errorf("%d scans, want 1, %d joins", got.Scans, got.Joins)
 	}
 }
@@ -354,7 +299,7 @@ func TestTheProgramRenewsASessionOfAForeignStickBeforeItEnds(t *testing.T) {
 // A gap of days is found when the program comes back, and asked of the meter.
 func TestTheProgramFillsMissedDaysFromAForeignStick(t *testing.T) {
 	t.Parallel()
-	s := foreignStick(t, skPeer, "", "--scan-time", "0.05", "--join-time", "0.1")
+	s := foreignStick(t, skStick, "", "--scan-time", "0.05", "--join-time", "0.1")
 	dir := t.TempDir()
 	broker := brokertest.New(t)
 	broker.Start()
@@ -364,7 +309,7 @@ func TestTheProgramFillsMissedDaysFromAForeignStick(t *testing.T) {
 	if err := journal.Save(filepath.Join(dir, "memory.json"), memory); err != nil {
 		t.Fatal(err)
 	}
-	_, log := gateway(t, dir, broker, quickStick(s.port, "every = \"30s\"\nbackfill = true\n"))
+	_, log := gateway(t, dir, broker, quickStick(s.At, "every = \"30s\"\nbackfill = true\n"))
 	defer func() {
 		if t.Failed() {
 			t.Log(log)
@@ -405,12 +350,12 @@ func gateway(t *testing.T, dir string, broker *brokertest.Broker, meter string) 
 // program writes shows either.
 func TestIDAndPasswordOfAForeignStickAreNowhere(t *testing.T) {
 	const id, password = "CA0A12CA0A12CA0A12CA0A12CA0A12CA", "CANARYPASSWD"
-	for name, script := range map[string]string{"SKSTACK": skPeer, "J11": j11Peer} {
+	for name, script := range map[string]peertest.Script{"SKSTACK": skStick, "J11": j11Stick} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			meter := fmt.Sprintf(`{"rbid": %q}`, id)
 			s := foreignStick(t, script, meter)
-			keys := strings.NewReplacer(stickID, id, stickPassword, password).Replace(quickStick(s.port, "every = \"2s\""))
+			keys := strings.NewReplacer(stickID, id, stickPassword, password).Replace(quickStick(s.At, "every = \"2s\""))
 			dir := t.TempDir()
 			broker := brokertest.New(t)
 			broker.Start()

@@ -1,7 +1,6 @@
 package commandline
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,42 +18,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 )
 
 // foreignBus starts a bus of one slave that this code did not come from, and says
 // where it is and where its log.
 func foreignBus(t *testing.T, more string) (port, log string) {
 	t.Helper()
-	script := filepath.Join("..", "..", "..", "shared", "peers", "mbus_slave.py")
-	python, err := exec.LookPath("python3")
-	if _, statErr := os.Stat(script); err != nil || statErr != nil {
-		err = errors.Join(err, statErr)
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no simulated bus: %v", err)
-		}
-		t.Skipf("no simulated bus: %v", err)
-	}
 	dir := t.TempDir()
 	file, log := filepath.Join(dir, "bus.json"), filepath.Join(dir, "log")
 	slave := `{"slaves": [{"name": "heat", "primary": 1, "telegrams": ["mbus-kamstrup-multical-601"]` + more + `}]}`
 	if err := os.WriteFile(file, []byte(slave), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), python, script, file, "--listen", "tcp://127.0.0.1:0", "--log", log, "--for", "300")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Wait() }) // t.Context has ended it
-	var at struct{ Listening string }
-	if line, err := bufio.NewReader(out).ReadBytes('\n'); err != nil || json.Unmarshal(line, &at) != nil {
-		t.Fatalf("the simulated bus says %q, %v", line, err)
-	}
-	return at.Listening, log
+	p := foreignSlaves.Start(t, file, "--listen", "tcp://127.0.0.1:0", "--log", log, "--for", "300")
+	return "tcp://" + p.At, log
 }
 
 // written are the writes that the foreign slave noted, of one kind.
@@ -416,9 +394,9 @@ func TestTheProgramWritesAForeignSlave(t *testing.T) {
 }
 
 // noted are the writes that a foreign meter of ours says it has made.
-func noted(t *testing.T, log string) (all []string) {
+func noted(t *testing.T, peer *peertest.Peer) (all []string) {
 	t.Helper()
-	for _, l := range foreignLines(t, log)[1:] {
+	for _, l := range peer.Lines()[1:] {
 		var e struct {
 			Write struct {
 				Address string
@@ -442,24 +420,24 @@ func noted(t *testing.T, log string) (all []string) {
 // What is ordered by MQTT is in the foreign meter's memory afterwards and shows as
 // the parameter's value; what is refused has not touched it.
 func TestAWriteByMQTTReachesAForeignMeter(t *testing.T) {
-	optical := func(args, keys string) func(*testing.T) (string, string) {
-		return func(t *testing.T) (string, string) {
+	optical := func(args, keys string) func(*testing.T) (string, *peertest.Peer) {
+		return func(t *testing.T) (string, *peertest.Peer) {
 			t.Helper()
-			where, log := foreignMeter(t, strings.Fields("--tcp 0 "+args)...)
-			return fmt.Sprintf("port = \"tcp://%s\"\ntimezone = \"Europe/Berlin\"\npassword = \"00000000\"\nevery = \"1h\"\n%s", where, keys), log
+			peer := foreignOptical.Start(t, strings.Fields("--run-for 300 --tcp 0 "+args)...)
+			return fmt.Sprintf("port = \"tcp://%s\"\ntimezone = \"Europe/Berlin\"\npassword = \"00000000\"\nevery = \"1h\"\n%s", peer.At, keys), peer
 		}
 	}
-	converter := func(t *testing.T) (string, string) {
+	converter := func(t *testing.T) (string, *peertest.Peer) {
 		t.Helper()
 		keys, truth := foreignCorus(t)
-		return keys + "hold = true\nevery = \"1h\"\nwrite = [\"p20\", \"p25\", \"p82\"]\n", truth.log
+		return keys + "hold = true\nevery = \"1h\"\nwrite = [\"p20\", \"p25\", \"p82\"]\n", truth.peer
 	}
 	type order struct {
 		topic, payload string
 		value          string // how the value that the result has begins; empty: it is refused
 	}
 	for name, c := range map[string]struct {
-		start  func(*testing.T) (keys, log string)
+		start  func(*testing.T) (keys string, peer *peertest.Peer)
 		orders []order
 		noted  []string // how they begin
 	}{
@@ -506,7 +484,7 @@ func TestAWriteByMQTTReachesAForeignMeter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			keys, log := c.start(t)
+			keys, peer := c.start(t)
 			r := run(t, keys)
 			for i, o := range c.orders {
 				got, done := r.tell(o.topic, fmt.Sprintf(`{"value":%s,"id":"n%d"}`, quoted(o.payload), i)), o.value != ""
@@ -523,7 +501,7 @@ func TestAWriteByMQTTReachesAForeignMeter(t *testing.T) {
 					r.broker.UntilIs("meter2mqtt/heat/parameter/"+parameter, fmt.Sprint(value))
 				}
 			}
-			got := noted(t, log)
+			got := noted(t, peer)
 			if !slices.EqualFunc(got, c.noted, strings.HasPrefix) {
 				t.Errorf("the meter noted %q, want %q", got, c.noted)
 			}

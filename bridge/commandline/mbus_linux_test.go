@@ -118,7 +118,7 @@ func TestTheProgramFindsAForeignBus(t *testing.T) {
 	for way, want := range eightSlaves {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			at, _ := eightOf(t)
+			at := eightOf(t)
 			tables := search(t, at, way)
 			if diff := cmp.Diff(want, addresses(tables)); diff != "" {
 				t.Error(diff)
@@ -131,9 +131,10 @@ func TestTheProgramFindsAForeignBus(t *testing.T) {
 }
 
 // eightOf is the foreign line's example.
-func eightOf(t *testing.T) (at, log string) {
+func eightOf(t *testing.T) (at string) {
 	t.Helper()
-	return foreignProcess(t, "mbus_slave.py", filepath.Join("..", "..", "..", "shared", "peers", "mbus_slave.example.json"), "--listen", "tcp://127.0.0.1:0", "--for", "600")
+	example := strings.TrimSuffix(foreignSlaves.Path(t), ".py") + ".example.json"
+	return foreignSlaves.Start(t, example, "--listen", "tcp://127.0.0.1:0", "--for", "600").At
 }
 
 // eightMeters are a configuration of all that the foreign line has.
@@ -151,7 +152,7 @@ var eightNumbers = []string{"00011788", "02205100", "04990254", "06855817", "123
 
 func TestTheProgramReadsAForeignBus(t *testing.T) {
 	t.Parallel()
-	at, _ := eightOf(t)
+	at := eightOf(t)
 	file := filepath.Join(t.TempDir(), "config.toml")
 	if err := os.WriteFile(file, []byte(eightMeters(at, "mqtt://127.0.0.1:1", t.TempDir())), 0o600); err != nil {
 		t.Fatal(err)
@@ -173,7 +174,7 @@ func TestTheProgramReadsAForeignBus(t *testing.T) {
 
 func TestTheProgramRunsAForeignBus(t *testing.T) {
 	t.Parallel()
-	at, _ := eightOf(t)
+	at := eightOf(t)
 	broker := brokertest.New(t)
 	broker.Start()
 	t.Cleanup(broker.Stop)

@@ -1,7 +1,6 @@
 package corus_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,12 +20,12 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/corus"
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
-// peer is a simulated device that this code did not come from; it lies beside the
-// repository and needs the pip packages iflag and attrs.
-const peer = "../../../shared/peers/corus_meter.py"
+// peer is a simulated device that this code did not come from.
+var peer = peertest.Script{Name: "corus_meter.py", Modules: []string{"iflag", "attr"}}
 
 // foreign is a foreign device and what it says a reader must find.
 type foreign struct {
@@ -52,28 +50,10 @@ type foreign struct {
 // startPeer starts the foreign device.
 func startPeer(t *testing.T, args ...string) *foreign {
 	t.Helper()
-	python := foreignPython(t)
 	dir := t.TempDir()
 	f := &foreign{log: filepath.Join(dir, "log")}
-	args = append([]string{peer, "--log", f.log, "--truth", filepath.Join(dir, "truth"), "--run-for", "300"}, args...)
-	cmd := exec.CommandContext(t.Context(), python, args...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	var where struct{ Listening string }
-	if line, err := bufio.NewReader(out).ReadBytes('\n'); err != nil || json.Unmarshal(line, &where) != nil {
-		t.Fatalf("the simulated device says %q, %v", line, err)
-	}
-	f.port = "tcp://" + where.Listening
+	p := peer.Start(t, append([]string{"--log", f.log, "--truth", filepath.Join(dir, "truth"), "--run-for", "300"}, args...)...)
+	f.port = "tcp://" + p.At
 	content, err := os.ReadFile(filepath.Join(dir, "truth"))
 	if err == nil {
 		err = json.Unmarshal(content, &f.truth)
@@ -82,20 +62,6 @@ func startPeer(t *testing.T, args ...string) *foreign {
 		t.Fatal(err)
 	}
 	return f
-}
-
-// foreignPython is a python3 that has the package, or the test is skipped.
-func foreignPython(t *testing.T) string {
-	t.Helper()
-	_, err := os.Stat(peer)
-	if err == nil && exec.CommandContext(t.Context(), "python3", "-c", "import iflag, attr").Run() == nil {
-		return "python3"
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no python3 with the package iflag, or no simulated device beside the repository")
-	}
-	t.Skip("no python3 with the package iflag, or no simulated device beside the repository")
-	return ""
 }
 
 // layouts describes all that the device has, in our form. Parameters are called p

@@ -1,13 +1,10 @@
 package iec62056_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,46 +13,23 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/iec62056"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
-// peer is a simulated meter that this code did not come from; it lies beside the
-// repository and needs python3 alone.
-const peer = "../../../shared/peers/iec62056_meter.py"
+// peer is a simulated meter that this code did not come from.
+var peer = peertest.Script{Name: "iec62056_meter.py"}
 
 // startPeer starts the foreign meter and gives the port where it is and the log of
 // what it saw.
 func startPeer(t *testing.T, args ...string) (port, log string) {
 	t.Helper()
-	python, err := exec.LookPath("python3")
-	if _, statErr := os.Stat(peer); err != nil || statErr != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no simulated meter: %v", errors.Join(err, statErr))
-		}
-		t.Skipf("no simulated meter: %v", errors.Join(err, statErr))
-	}
 	log = filepath.Join(t.TempDir(), "log")
-	cmd := exec.CommandContext(t.Context(), python, append([]string{peer, "--log", log, "--run-for", "300"}, args...)...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	p := peer.Start(t, append([]string{"--log", log, "--run-for", "300"}, args...)...)
+	if strings.HasPrefix(p.At, "/") {
+		return p.At + "?mode=8N1", log // a pseudo-terminal has no parity
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	var where struct{ Listening, PTY string }
-	if line, err := bufio.NewReader(out).ReadBytes('\n'); err != nil || json.Unmarshal(line, &where) != nil {
-		t.Fatalf("the simulated meter says %q, %v", line, err)
-	}
-	if where.PTY != "" {
-		return where.PTY + "?mode=8N1", log // a pseudo-terminal has no parity
-	}
-	return "tcp://" + where.Listening, log
+	return "tcp://" + p.At, log
 }
 
 // dialed is a session with the meter at a port.

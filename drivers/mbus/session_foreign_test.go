@@ -1,14 +1,12 @@
 package mbus_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,65 +17,35 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/mbus"
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
-// peer is the path of a foreign program, where it and what it needs are.
-func peer(t *testing.T, name string, modules ...string) string {
-	t.Helper()
-	path := filepath.Join("..", "..", "..", "shared", "peers", name)
-	missing := func(reason any) {
-		t.Helper()
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%v: CI needs it", reason)
-		}
-		t.Skipf("not here: %v", reason)
-	}
-	if _, err := os.Stat(path); err != nil {
-		missing(err)
-	}
-	program := "import " + strings.Join(append([]string{"sys"}, modules...), ", ")
-	if out, err := exec.CommandContext(t.Context(), "python3", "-c", program).CombinedOutput(); err != nil {
-		missing(string(out))
-	}
-	return path
-}
+// Programs that this code did not come from.
+var (
+	foreignSlaves = peertest.Script{Name: "mbus_slave.py"}
+	foreignReader = peertest.Script{Name: "mbus_client.py", Modules: []string{"meterbus", "serial"}}
+)
 
 // foreignBus starts the foreign bus with its example, and opens a line to it. log
 // is what it wrote about what was asked.
 func foreignBus(t *testing.T) (line drivers.Line, log string) {
 	t.Helper()
-	path := peer(t, "mbus_slave.py")
-	return foreignBusOf(t, strings.TrimSuffix(path, ".py")+".example.json", "tcp://127.0.0.1:0")
+	example := strings.TrimSuffix(foreignSlaves.Path(t), ".py") + ".example.json"
+	return foreignBusOf(t, example, "tcp://127.0.0.1:0")
 }
 
 // foreignBusOf starts the foreign bus with a configuration, and opens a line to it.
 func foreignBusOf(t *testing.T, config, listen string) (line drivers.Line, log string) {
 	t.Helper()
-	path := peer(t, "mbus_slave.py")
 	log = filepath.Join(t.TempDir(), "log")
-	cmd := exec.CommandContext(t.Context(), "python3", path, config, "--listen", listen, "--log", log)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	p := foreignSlaves.Start(t, config, "--listen", listen, "--log", log)
+	at := p.At
+	if !strings.HasPrefix(at, "/") {
+		at = "tcp://" + at
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	var at struct{ Listening string }
-	first, err := bufio.NewReader(out).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(first, &at)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := transport.ParsePort(strings.TrimPrefix(at.Listening, "pty:"), mbus.Driver.Mode)
+	port, err := transport.ParsePort(at, mbus.Driver.Mode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,9 +291,7 @@ type foreignAnswer struct {
 
 func foreignMaster(t *testing.T, at string, command ...string) []byte {
 	t.Helper()
-	path := peer(t, "mbus_client.py", "meterbus", "serial")
-	args := append([]string{path, at, "--timeout", "0.6"}, command...)
-	out, err := exec.CommandContext(t.Context(), "python3", args...).Output()
+	out, err := foreignReader.Run(t, append([]string{at, "--timeout", "0.6"}, command...)...)
 	if err != nil {
 		t.Fatalf("%q: %v: %s", command, err, out)
 	}

@@ -10,6 +10,6 @@ import (
 // configuration does not have.
 func Hasten(s drivers.Session) {
 	own := s.(*session)
-	own.timing.quiet, own.timing.present = 50*time.Millisecond, 500*time.Millisecond
+	own.timing.quiet, own.timing.present = 50*time.Millisecond, time.Second
 	own.timing.again, own.timing.end = 200*time.Millisecond, 500*time.Millisecond
 }

@@ -1,13 +1,10 @@
 package routeb_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,80 +14,39 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/routeb"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
 // Foreign simulated modules with a meter behind them, which this code did not come
-// from; they lie beside the repository and need python3 alone.
-const (
-	skPeer  = "../../../shared/peers/routeb_dongle.py"
-	j11Peer = "../../../shared/peers/routeb_j11_dongle.py"
+// from.
+var (
+	skPeer  = &peertest.Script{Name: "routeb_dongle.py"}
+	j11Peer = &peertest.Script{Name: "routeb_j11_dongle.py"}
+)
 
+const (
 	peerID       = "00112233445566778899AABBCCDDEEFF"
 	peerPassword = "0123456789AB"
 )
 
-// peer is a foreign module and meter.
-type peer struct {
-	port string
-	in   io.WriteCloser
-	out  *bufio.Reader
-}
-
-func startPeer(t *testing.T, script string, meter map[string]any, args ...string) *peer {
+// startPeer starts a module whose meter has these keys.
+func startPeer(t *testing.T, script *peertest.Script, meter map[string]any, args ...string) *peertest.Peer {
 	t.Helper()
-	python, err := exec.LookPath("python3")
-	if _, statErr := os.Stat(script); err != nil || statErr != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no simulated module: %v", errors.Join(err, statErr))
-		}
-		t.Skipf("no simulated module: %v", errors.Join(err, statErr))
+	args = append([]string{"--seconds", "300"}, args...)
+	if meter == nil {
+		return script.Start(t, args...)
 	}
-	args = append([]string{script, "--seconds", "300"}, args...)
-	if meter != nil {
-		file := filepath.Join(t.TempDir(), "meter.json")
-		b, err := json.Marshal(meter)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, "--config", file)
-	}
-	cmd := exec.CommandContext(t.Context(), python, args...)
-	cmd.Stderr = os.Stderr
-	p := &peer{}
-	if p.in, err = cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
+	file := filepath.Join(t.TempDir(), "meter.json")
+	b, err := json.Marshal(meter)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	p.out = bufio.NewReader(out)
-	var where struct{ PTY string }
-	if line, err := p.out.ReadBytes('\n'); err != nil || json.Unmarshal(line, &where) != nil {
-		t.Fatalf("the simulated module says %q, %v", line, err)
-	}
-	p.port = where.PTY
-	return p
-}
-
-// do tells the peer what happens.
-func (p *peer) do(t *testing.T, command string) {
-	t.Helper()
-	if _, err := io.WriteString(p.in, command+"\n"); err != nil {
-		t.Fatal(err)
-	}
+	return script.Start(t, append(args, "--config", file)...)
 }
 
 // peerStats is what the peer has counted.
@@ -103,12 +59,11 @@ type peerStats struct {
 	Events              map[string]int
 }
 
-func (p *peer) stats(t *testing.T) (s peerStats) {
+func stats(t *testing.T, p *peertest.Peer) (s peerStats) {
 	t.Helper()
-	p.do(t, `{"do":"stats"}`)
-	line, err := p.out.ReadBytes('\n')
-	if err != nil || json.Unmarshal(line, &s) != nil {
-		t.Fatalf("stats: %q, %v", line, err)
+	p.Say(`{"do":"stats"}`)
+	if line := p.Next(); json.Unmarshal([]byte(line), &s) != nil {
+		t.Fatalf("stats: %q", line)
 	}
 	return s
 }
@@ -204,7 +159,7 @@ func hasHouse(t *testing.T, got map[string]string) {
 func TestForeignModulesAreReadWithEveryFault(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		script string
+		script *peertest.Script
 		args   string
 		meter  map[string]any
 	}{
@@ -254,11 +209,11 @@ func TestForeignModulesAreReadWithEveryFault(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			script := skPeer
-			if c.script != "" {
+			if c.script != nil {
 				script = c.script
 			}
 			p := startPeer(t, script, c.meter, strings.Fields(c.args)...)
-			s := dialed(t, p.port, "", nil)
+			s := dialed(t, p.At, "", nil)
 			for range 3 {
 				hasHouse(t, s.read(t))
 			}
@@ -272,7 +227,7 @@ func TestForeignModulesAreReadWithEveryFault(t *testing.T) {
 				t.Error(err)
 			}
 			if script == skPeer {
-				if got := p.stats(t); got.WOPT != 0 || got.Lost != 0 {
+				if got := stats(t, p); got.WOPT != 0 || got.Lost != 0 {
 					t.Errorf("the module's flash was written %d times, %d bytes were lost", got.WOPT, got.Lost)
 				}
 			}
@@ -283,7 +238,7 @@ func TestForeignModulesAreReadWithEveryFault(t *testing.T) {
 func TestARestartJoinsTheRememberedPANWithoutAScan(t *testing.T) {
 	t.Parallel()
 	p := startPeer(t, skPeer, nil)
-	first := dialed(t, p.port, "", nil)
+	first := dialed(t, p.At, "", nil)
 	first.read(t)
 	if err := first.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -291,12 +246,12 @@ func TestARestartJoinsTheRememberedPANWithoutAScan(t *testing.T) {
 	if err := first.line.Close(); err != nil {
 		t.Fatal(err)
 	}
-	second := dialed(t, p.port, first.memory, nil)
+	second := dialed(t, p.At, first.memory, nil)
 	hasHouse(t, second.read(t))
 	if slices.Contains(second.states, "scanning") {
 		t.Errorf("states %v", second.states)
 	}
-	if got := p.stats(t); got.Scans != 1 {
+	if got := stats(t, p); got.Scans != 1 {
 		t.Errorf("%d scans, want 1", got.Scans)
 	}
 }
@@ -304,7 +259,7 @@ func TestARestartJoinsTheRememberedPANWithoutAScan(t *testing.T) {
 func TestAPANThatIsNoMoreIsLookedForAgain(t *testing.T) {
 	t.Parallel()
 	p := startPeer(t, skPeer, nil)
-	s := dialed(t, p.port, `{"channel":50,"pan":4660,"mac":"8066"}`, func(c *routeb.Config) { c.JoinWait = time.Second })
+	s := dialed(t, p.At, `{"channel":50,"pan":4660,"mac":"8066"}`, func(c *routeb.Config) { c.JoinWait = time.Second })
 	hasHouse(t, s.read(t))
 	if diff := cmp.Diff([]string{"starting", "joining", "scanning", "joining", "joined"}, s.states); diff != "" {
 		t.Error(diff)
@@ -315,7 +270,7 @@ func TestNotificationsComeUnasked(t *testing.T) {
 	t.Parallel()
 	for _, esv := range []string{"73", "74"} {
 		p := startPeer(t, skPeer, nil, "--notify-esv", esv, "--notify-interval", "0.2")
-		s := dialed(t, p.port, "", nil)
+		s := dialed(t, p.At, "", nil)
 		s.read(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		count := 0
@@ -333,7 +288,7 @@ func TestNotificationsComeUnasked(t *testing.T) {
 		if err != nil || count < 5 {
 			t.Errorf("%d notifications, %v", count, err)
 		}
-		if got := p.stats(t); esv == "74" && got.Acks < 3 {
+		if got := stats(t, p); esv == "74" && got.Acks < 3 {
 			t.Errorf("%d of them answered", got.Acks)
 		}
 	}
@@ -348,10 +303,10 @@ func TestASessionLostBetweenReadingsIsJoinedAgainUnasked(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := startPeer(t, skPeer, nil, "--reauth", "none")
-			s := dialed(t, p.port, "", nil)
+			s := dialed(t, p.At, "", nil)
 			s.read(t)
 			before := len(s.states)
-			p.do(t, c.event)
+			p.Say(c.event)
 			ctx, cancel := context.WithCancel(t.Context())
 			back := make(chan struct{})
 			s.Session.(drivers.Attacher).Attach(drivers.Attachment{Memory: s.memory, State: func(state string) {
@@ -376,27 +331,27 @@ func TestASessionLostBetweenReadingsIsJoinedAgainUnasked(t *testing.T) {
 func TestAMeterThatFallsSilentIsGivenUpInSecondsAndComesBack(t *testing.T) {
 	t.Parallel()
 	p := startPeer(t, skPeer, nil)
-	s := dialed(t, p.port, "", func(c *routeb.Config) { c.AnswerWait = 300 * time.Millisecond })
+	s := dialed(t, p.At, "", func(c *routeb.Config) { c.AnswerWait = 300 * time.Millisecond })
 	s.read(t)
-	p.do(t, `{"do":"mute","on":true}`)
-	p.stats(t)
+	p.Say(`{"do":"mute","on":true}`)
+	stats(t, p)
 	var r drivers.Reading
 	for range 2 {
 		if err := s.Read(t.Context(), nil, &r); !errors.Is(err, drivers.ErrTimeout) {
 			t.Fatalf("read %v", err)
 		}
 	}
-	p.do(t, `{"do":"mute","on":false}`)
-	p.stats(t)
+	p.Say(`{"do":"mute","on":false}`)
+	stats(t, p)
 	hasHouse(t, s.read(t))
 }
 
 func TestAWrongPasswordIsAnErrorThatShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	const canary = "CANARYPASSWD"
-	for _, script := range []string{skPeer, j11Peer} {
+	for _, script := range []*peertest.Script{skPeer, j11Peer} {
 		p := startPeer(t, script, nil)
-		s := dialed(t, p.port, "", func(c *routeb.Config) { c.Password = drivers.NewSecret(canary) })
+		s := dialed(t, p.At, "", func(c *routeb.Config) { c.Password = drivers.NewSecret(canary) })
 		var r drivers.Reading
 		err := s.Read(t.Context(), nil, &r)
 		if !errors.Is(err, drivers.ErrRefused) || errors.Is(err, drivers.ErrAuth) || drivers.Hint(err) == "" {
@@ -417,7 +372,7 @@ func TestAWrongPasswordIsAnErrorThatShowsNoSecret(t *testing.T) {
 func TestHistoryOfDaysAndMinutes(t *testing.T) {
 	t.Parallel()
 	p := startPeer(t, skPeer, map[string]any{"clock": "2026-01-15T12:34:56", "missing_half_hours": []int{3}})
-	s := dialed(t, p.port, "", nil)
+	s := dialed(t, p.At, "", nil)
 	japan := time.FixedZone("JST", 9*3600)
 	day := time.Date(2026, 1, 15, 0, 0, 0, 0, japan)
 	history := func(from, to time.Time) (rows []string) {
@@ -460,7 +415,7 @@ func TestHistoryOfDaysAndMinutes(t *testing.T) {
 func TestParametersAreSetAndReadBack(t *testing.T) {
 	t.Parallel()
 	p := startPeer(t, skPeer, map[string]any{"clock": "2026-01-15T12:34:56"})
-	s := dialed(t, p.port, "", nil)
+	s := dialed(t, p.At, "", nil)
 	s.read(t)
 	japan := time.FixedZone("JST", 9*3600)
 	_, _, list := s.Describe()
@@ -510,7 +465,7 @@ func TestSentinelsAreAbsent(t *testing.T) {
 	p := startPeer(t, skPeer, map[string]any{
 		"power": nil, "current_t": nil, "reverse": nil, "unit": "03", "coefficient": 60, "forward": 99999999,
 	})
-	got := dialed(t, p.port, "", nil).read(t)
+	got := dialed(t, p.At, "", nil).read(t)
 	for _, key := range []string{"1-0:16.7.0", "1-0:1.7.0", "1-0:2.7.0", "1-0:71.7.0", "1-0:2.8.0"} {
 		if v, there := got[key]; there {
 			t.Errorf("%s is %s, want none", key, v)

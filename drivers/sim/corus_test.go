@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/corus"
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 )
 
 // corusLayouts describes what the simulated converter has beside what every device
@@ -334,9 +334,8 @@ func TestAHeldConversationGoesOnOrIsBegunAnew(t *testing.T) {
 	})
 }
 
-// corusClient drives a foreign reader of I-FLAG; it lies beside the repository and
-// needs the pip packages iflag and attrs.
-const corusClient = "../../../shared/peers/corus_client.py"
+// corusClient drives a foreign reader of I-FLAG.
+var corusClient = peertest.Script{Name: "corus_client.py", Modules: []string{"iflag", "attr"}}
 
 // corusAnswer is what the client prints.
 type corusAnswer struct {
@@ -349,12 +348,6 @@ type corusAnswer struct {
 }
 
 func TestTheForeignClientReadsTheConverter(t *testing.T) {
-	if _, err := os.Stat(corusClient); err != nil || exec.CommandContext(t.Context(), "python3", "-c", "import iflag, attr").Run() != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no python3 with the package iflag, or no client beside the repository")
-		}
-		t.Skip("no python3 with the package iflag, or no client beside the repository")
-	}
 	noon := time.Date(2026, 3, 14, 12, 34, 56, 0, amsterdam())
 	for _, c := range []struct {
 		name, args string
@@ -394,8 +387,7 @@ func TestTheForeignClientReadsTheConverter(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			args := append([]string{corusClient, "--address", strings.TrimPrefix(l.Addr(), "tcp://")}, strings.Fields(c.args)...)
-			out, err := exec.CommandContext(ctx, "python3", args...).Output()
+			out, err := corusClient.Run(t, append([]string{"--address", strings.TrimPrefix(l.Addr(), "tcp://")}, strings.Fields(c.args)...)...)
 			var a corusAnswer
 			if errJSON := json.Unmarshal(out, &a); errJSON != nil || err != nil || !a.OK || !c.check(a) {
 				t.Errorf("%v %v: %.900s", err, errJSON, out)

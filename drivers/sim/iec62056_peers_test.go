@@ -3,35 +3,14 @@ package sim
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 )
 
-// iecClient drives a foreign reader of IEC 62056-21; it lies beside the repository
-// and needs the pip packages iec62056-21, pyserial and attrs.
-const iecClient = "../../../shared/peers/iec62056_client.py"
-
-// foreignPython is a python3 that has the package, or the test is skipped.
-func foreignPython(t *testing.T) string {
-	t.Helper()
-	for _, python := range []string{os.Getenv("IEC62056_PEER_PYTHON"), "python3"} {
-		if python == "" {
-			continue
-		}
-		if exec.CommandContext(t.Context(), python, "-c", "import iec62056_21, serial, attr").Run() == nil {
-			if _, err := os.Stat(iecClient); err == nil {
-				return python
-			}
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no python3 with the package iec62056-21 (IEC62056_PEER_PYTHON names one), or no client beside the repository")
-	}
-	t.Skip("no python3 with the package iec62056-21 (IEC62056_PEER_PYTHON names one), or no client beside the repository")
-	return ""
-}
+// iecClient drives a foreign reader of IEC 62056-21.
+var iecClient = peertest.Script{Name: "iec62056_client.py", Modules: []string{"iec62056_21", "serial", "attr"}}
 
 // iecAnswer is what the client prints.
 type iecAnswer struct {
@@ -42,7 +21,6 @@ type iecAnswer struct {
 }
 
 func TestTheForeignClientReadsTheOpticalMeter(t *testing.T) {
-	python := foreignPython(t)
 	for _, c := range []struct {
 		name  string
 		make  func(Options) (*Simulator, error)
@@ -75,8 +53,8 @@ func TestTheForeignClientReadsTheOpticalMeter(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			args := append([]string{iecClient, "--tcp", strings.TrimPrefix(l.Addr(), "tcp://"), "--password", ExamplePassword}, strings.Fields(c.args)...)
-			out, err := exec.CommandContext(ctx, python, args...).Output()
+			args := append([]string{"--tcp", strings.TrimPrefix(l.Addr(), "tcp://"), "--password", ExamplePassword}, strings.Fields(c.args)...)
+			out, err := iecClient.Run(t, args...)
 			var a iecAnswer
 			if errJSON := json.Unmarshal(out, &a); errJSON != nil || err != nil || !a.OK || !c.check(a) {
 				t.Errorf("%v %v: %.600s", err, errJSON, out)

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,13 +15,14 @@ import (
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/routeb"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
 // routeBClient drives momonga, which this code did not come from; it lies beside
 // the repository.
-const routeBClient = "../../../shared/peers/routeb_client.py"
+var routeBClient = peertest.Script{Name: "routeb_client.py", Modules: []string{"momonga", "serial"}}
 
 // aRouteBStick serves a simulated module on a pseudo-terminal.
 func aRouteBStick(t *testing.T, o Options) (path string) {
@@ -297,23 +296,9 @@ func momonga(t *testing.T, args ...string) (answer struct {
 },
 ) {
 	t.Helper()
-	python, err := exec.LookPath("python3")
-	if err == nil {
-		err = exec.CommandContext(t.Context(), python, "-c", "import momonga, serial").Run()
-	}
-	if _, statErr := os.Stat(routeBClient); err != nil || statErr != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no python3 with the package momonga, or no client beside the repository")
-		}
-		t.Skip("no python3 with the package momonga, or no client beside the repository")
-	}
-	args = append([]string{routeBClient, "--rbid", ExampleRouteBID, "--pwd", ExampleRouteBPassword}, args...)
-	cmd := exec.CommandContext(t.Context(), python, args...)
-	var problems strings.Builder
-	cmd.Stderr = &problems
-	out, err := cmd.Output()
+	out, err := routeBClient.Run(t, append([]string{"--rbid", ExampleRouteBID, "--pwd", ExampleRouteBPassword}, args...)...)
 	if errJSON := json.Unmarshal(out, &answer); errJSON != nil || err != nil {
-		t.Fatalf("%v %v: %.600s %.600s", err, errJSON, out, problems.String())
+		t.Fatalf("%v %v: %.600s", err, errJSON, out)
 	}
 	return answer
 }

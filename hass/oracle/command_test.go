@@ -1,17 +1,15 @@
 package oracle
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 )
 
@@ -186,30 +184,13 @@ func TestControlsChangeAForeignSlave(t *testing.T) {
 // foreignSlave starts the bus that lies beside the repository, with one slave.
 func foreignSlave(t *testing.T) (path, log string) {
 	t.Helper()
-	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	file, log, path := filepath.Join(dir, "bus.json"), filepath.Join(dir, "log"), filepath.Join(dir, "line")
 	const slaves = `{"enforce_baud": true, "slaves": [{"name": "heat", "primary": 1, "telegrams": ["mbus-kamstrup-multical-601"]}]}`
 	if err := os.WriteFile(file, []byte(slaves), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{filepath.Join(root, "..", "shared", "peers", "mbus_slave.py"), file, "--listen", "pty:" + path, "--log", log, "--for", "300"}
-	cmd := exec.CommandContext(t.Context(), "python3", args...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Wait() }) // t.Context has ended it
-	var at struct{ Listening string }
-	if line, err := bufio.NewReader(out).ReadBytes('\n'); err != nil || json.Unmarshal(line, &at) != nil {
-		t.Fatalf("the simulated bus says %q, %v", line, err)
-	}
+	peer := peertest.Script{Name: "mbus_slave.py"}
+	peer.Start(t, file, "--listen", "pty:"+path, "--log", log, "--for", "300")
 	return path, log
 }
