@@ -717,24 +717,23 @@ func record(ctx context.Context, p transport.Port, name string, notes io.Writer)
 	if err != nil {
 		return err
 	}
-	defer line.Close()
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return errors.Join(err, line.Close())
 	}
-	defer f.Close()
 	fmt.Fprintf(notes, "recording %s into %s, end with Ctrl-C\n", p, name)
 	total := 0
-	listener := drivers.Listener{
-		Line: transport.Record(line, f, nil, time.Now), Decoder: silent{},
-		Bytes: func(b []byte) { total += len(b) },
-	}
+	line = transport.Record(line, f, nil, time.Now)
+	listener := drivers.Listener{Line: line, Decoder: silent{}, Bytes: func(b []byte) { total += len(b) }}
 	err = listener.Run(ctx)
-	fmt.Fprintf(notes, "%d bytes recorded\n", total)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return errors.Join(err, f.Close())
+	unwritten := errors.Join(line.Close(), f.Close())
+	if unwritten == nil {
+		fmt.Fprintf(notes, "%d bytes recorded\n", total)
+	}
+	return errors.Join(err, unwritten)
 }
 
 // silent is a decoder that finds nothing: recording wants the bytes only.

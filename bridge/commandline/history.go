@@ -51,8 +51,11 @@ or else this machine's) or 2026-10-25T02:30:00+02:00.`,
 				if err != nil {
 					return err
 				}
-				err = bridge.HistoryOnce(ctx, m, span[0], span[1], rows.print)
-				return errors.Join(err, rows.end())
+				if err := bridge.HistoryOnce(ctx, m, span[0], span[1], rows.print); err != nil {
+					_ = rows.end() // what came before it is a beginning
+					return err
+				}
+				return rows.end()
 			})
 		}),
 	}
