@@ -440,6 +440,79 @@ func TestTLSIsMadeOfTheFiles(t *testing.T) {
 	}
 }
 
+// The files may have changed since the configuration was read.
+func TestTLSFilesThatChangedAreToldByTheirKey(t *testing.T) {
+	cert, key := certificate(t)
+	otherCert, _ := certificate(t)
+	for name, c := range map[string]struct{ file, content, says string }{
+		"the CAs are gone":             {"ca.pem", "", "mqtt.ca_file: "},
+		"the CAs are no CAs any more":  {"ca.pem", "x", "mqtt.ca_file: "},
+		"the certificate is gone":      {"own.pem", "", "mqtt.cert_file: "},
+		"the certificate is another's": {"own.pem", otherCert, "mqtt.cert_file: "},
+		"the key is gone":              {"own.key", "", "mqtt.cert_file: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			m := MQTT{URL: "mqtts://host:8883", CAFile: Path(filepath.Join(dir, "ca.pem")), CertFile: Path(filepath.Join(dir, "own.pem")), CertKeyFile: Path(filepath.Join(dir, "own.key"))}
+			for file, content := range map[string]string{"ca.pem": cert, "own.pem": cert, "own.key": key, c.file: c.content} {
+				if content == "" {
+					continue
+				}
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			made, err := m.TLS()
+			if made != nil || err == nil || !strings.HasPrefix(err.Error(), c.says) || drivers.Hint(err) == "" {
+				t.Errorf("got %v, hint %q", err, drivers.Hint(err))
+			}
+		})
+	}
+}
+
+func TestNumbersAndAddressesAreTakenAsWritten(t *testing.T) {
+	for name, c := range map[string]struct {
+		v    value
+		want string // of the number or the address; "": it is refused
+	}{
+		"an integer":                      {value{Kind: integer, Text: "1_000"}, "1000"},
+		"of the environment":              {value{Kind: loose, Text: "2400"}, "2400"},
+		"of the environment, with a line": {value{Kind: loose, Text: "2_400"}, ""},
+		"a text":                          {value{Kind: text, Text: "2400"}, ""},
+		"beyond all numbers":              {value{Kind: integer, Text: "99999999999999999999"}, ""},
+	} {
+		got, err := toWhole(c.v)
+		if (err == nil) != (c.want != "") || err == nil && fmt.Sprint(got) != c.want {
+			t.Errorf("%s: got %d, %v", name, got, err)
+		}
+		if err != nil && drivers.Hint(err) == "" {
+			t.Errorf("%s: no remedy for %v", name, err)
+		}
+	}
+	for v, want := range map[value]string{
+		{Kind: integer, Text: "5"}:    "5",
+		{Kind: text, Text: "007"}:     "007",
+		{Kind: loose, Text: "254"}:    "254",
+		{Kind: boolean, Text: "true"}: "",
+		{Kind: list, Text: "5"}:       "",
+	} {
+		got, err := toAddress(v)
+		if string(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%+v: got %q, %v", v, got, err)
+		}
+	}
+}
+
+func TestTheAppsFormHasSwitchesAndDecimals(t *testing.T) {
+	c, wrong := sources{options: `{"mqtt":{"values":true},"meter":[{"name":"main","driver":"p1","port":"/dev/x","factor":0.1,"retain":false}]}`}.load(t)
+	if wrong != nil {
+		t.Fatal(wrong)
+	}
+	if m := c.Meters[0]; !c.MQTT.Values || m.Factor.String() != "0.1" || m.Retain == nil || *m.Retain {
+		t.Errorf("got values %t, factor %s, retain %v", c.MQTT.Values, m.Factor, m.Retain)
+	}
+}
+
 func TestTLSWithoutFilesIsLeftToTheSystem(t *testing.T) {
 	c, wrong := sources{toml: withMQTT(`url = "mqtts://host"`)}.load(t)
 	if wrong != nil {

@@ -66,6 +66,27 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 			sources{toml: good + "[http]\npassword = \"x\""},
 			[]Mistake{{inFile, 6, "http.username", "there is a password, but no user name", "set username"}},
 		},
+		// Home Assistant's own API.
+		"a token without an address": {
+			sources{toml: good + "[homeassistant]\ntoken = \"x\""},
+			[]Mistake{{inFile, 6, "homeassistant.url", "missing beside token", "ws://HOST:8123/api/websocket"}},
+		},
+		"an address without a token": {
+			sources{toml: good + "[homeassistant]\nurl = \"ws://home:8123/api/websocket\""},
+			[]Mistake{{inFile, 6, "homeassistant.token", "missing beside url", "long-lived access token of an administrator"}},
+		},
+		"a login in Home Assistant's address": {
+			sources{toml: good + "[homeassistant]\nurl = \"ws://me:x@home:8123\"\ntoken = \"x\""},
+			[]Mistake{{inFile, 7, "homeassistant.url", "would show in logs", "ws://HOST:8123/api/websocket"}},
+		},
+		"Home Assistant's page for its API": {
+			sources{toml: good + "[homeassistant]\nurl = \"http://home:8123\"\ntoken = \"x\""},
+			[]Mistake{{inFile, 7, "homeassistant.url", `"http://home:8123" is no WebSocket address`, "wss:// if it has a certificate"}},
+		},
+		"a Home Assistant nowhere": {
+			sources{toml: good + "[homeassistant]\nurl = \"ws://:8123\"\ntoken = \"x\""},
+			[]Mistake{{inFile, 7, "homeassistant.url", `"ws://:8123" is no WebSocket address`, "ws://HOST:8123"}},
+		},
 		// Files.
 		"broken TOML": {
 			sources{toml: "[mqtt]\nbase = \"x\nurl = 1"},
@@ -117,6 +138,36 @@ func TestLoadTellsEveryMistake(t *testing.T) {
 		"a power in the unit of something else": {
 			sources{toml: good + "max_power = \"5 m3\"\n"},
 			[]Mistake{{inFile, 6, "meter.main.max_power", "not in W", "25kW"}},
+		},
+		"a power without its unit": {
+			sources{toml: good + "max_power = \"25\"\n"},
+			[]Mistake{{inFile, 6, "meter.main.max_power", "in W", "25kW"}},
+		},
+		"a size that is a list": {
+			sources{toml: "[state]\nmax = [64]\n" + good},
+			[]Mistake{{inFile, 2, "state.max", "found a list, want a size", "64MB"}},
+		},
+		"a driver that there is not, and a key of none": {
+			sources{toml: strings.Replace(meterWith("frob = 1"), `"p1"`, `"p7"`, 1)},
+			[]Mistake{
+				{inFile, 3, "meter.main.driver", `no driver "p7"`, "did you mean p1?"},
+				{inFile, 5, "meter.main.frob", "unknown key", "factor, key, key_file, label"},
+			},
+		},
+		"a driver that is a number": {
+			sources{toml: strings.Replace(meterWith(""), `"p1"`, `1`, 1)},
+			[]Mistake{{inFile, 3, "meter.main.driver", "", ""}},
+		},
+		"an unknown key as long as a line": {
+			sources{toml: withMQTT(strings.Repeat("url", 30) + ` = "x"`)},
+			[]Mistake{{inFile, 2, "mqtt." + strings.Repeat("url", 30), "unknown key", "there are: base"}},
+		},
+		"a meter of the environment beside none": {
+			sources{toml: "[mqtt]\n", env: []string{"METER2MQTT_METER__main__PORT=/dev/x"}},
+			[]Mistake{
+				{inFile, 0, "meter", "no meter", "[[meter]]"},
+				{environment, 0, "METER2MQTT_METER__main__PORT", `no meter "main"`, "METER2MQTT_METER__main__DRIVER would make one"},
+			},
 		},
 		"a flow without its unit": {
 			sources{toml: good + "max_flow = 20\n"},

@@ -138,6 +138,7 @@ func (s *section) allow(of any) {
 // refuseUnknown tells every key that nothing was read from.
 func (s *section) refuseUnknown() {
 	slices.Sort(s.keys)
+	s.keys = slices.Compact(s.keys) // without a driver they are those of all
 	for _, key := range slices.Sorted(maps.Keys(s.values)) {
 		if !slices.Contains(s.keys, key) {
 			s.wrong(key, "unknown key", choices(key, s.keys))
