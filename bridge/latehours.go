@@ -306,7 +306,7 @@ func (l *lateHours) connected(ctx context.Context, healthy func()) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		l.look(ctx, home)
+		l.look(ctx, home, time.Now())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -319,8 +319,7 @@ func (l *lateHours) connected(ctx context.Context, healthy func()) error {
 }
 
 // look closes what holes can be closed.
-func (l *lateHours) look(ctx context.Context, home *homeStatistics) {
-	now := time.Now()
+func (l *lateHours) look(ctx context.Context, home *homeStatistics, now time.Time) {
 	home.entities = nil // they may have been renamed
 	for _, m := range l.meters() {
 		name := m.config.Name

@@ -1,8 +1,10 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -14,7 +16,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
@@ -33,8 +35,24 @@ type fakeHome struct {
 	hours    map[time.Time][2]float64 // state and sum
 	short    map[time.Time][2]float64
 	wrote    []string // what was asked to be changed
+	refuses  string   // the request that is answered with an error
+	state    string   // of the start: RUNNING if empty
+	version  string   // "": one that is known
 	lag      int      // how many looks at the rows come before a change shows
 	late     []func() // changes that do not show yet
+}
+
+func (h *fakeHome) isRefused(request any) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return request == h.refuses
+}
+
+// refuse has a request answered with an error, "" none.
+func (h *fakeHome) refuse(request string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refuses = request
 }
 
 // answer is the result of a request.
@@ -43,7 +61,7 @@ func (h *fakeHome) answer(r map[string]any) any {
 	defer h.mu.Unlock()
 	switch r["type"] {
 	case "get_config":
-		return map[string]string{"state": "RUNNING"}
+		return map[string]string{"state": cmp.Or(h.state, "RUNNING")}
 	case "config/entity_registry/list":
 		e := map[string]any{"entity_id": "sensor.mains", "unique_id": "t_main_1_0_1_8_0", "platform": "mqtt"}
 		if h.disabled {
@@ -124,8 +142,8 @@ func (h *fakeHome) changes() []string {
 	return wrote
 }
 
-// connect puts it on a WebSocket.
-func (h *fakeHome) connect(t *testing.T) *homeStatistics {
+// serve puts it on a WebSocket, for whoever has the token "x".
+func (h *fakeHome) serve(t *testing.T) (url string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := websocket.Accept(w, r, nil)
@@ -136,19 +154,33 @@ func (h *fakeHome) connect(t *testing.T) *homeStatistics {
 		var message map[string]any
 		_ = wsjson.Write(r.Context(), ws, map[string]string{"type": "auth_required"})
 		_ = wsjson.Read(r.Context(), ws, &message)
-		_ = wsjson.Write(r.Context(), ws, map[string]string{"type": "auth_ok", "ha_version": "2026.11.0"})
+		verdict := map[string]string{"type": "auth_ok", "ha_version": cmp.Or(h.version, "2026.11.0")}
+		if message["access_token"] != "x" {
+			verdict["type"] = "auth_invalid"
+		}
+		_ = wsjson.Write(r.Context(), ws, verdict)
 		for {
 			message = nil
 			if wsjson.Read(r.Context(), ws, &message) != nil {
 				return
 			}
-			_ = wsjson.Write(r.Context(), ws, map[string]any{
-				"id": message["id"], "type": "result", "success": true, "result": h.answer(message),
-			})
+			answer := map[string]any{"id": message["id"], "type": "result", "success": true}
+			if h.isRefused(message["type"]) {
+				answer["success"], answer["error"] = false, map[string]string{"code": "home_assistant_error", "message": "the database is locked"}
+			} else {
+				answer["result"] = h.answer(message)
+			}
+			_ = wsjson.Write(r.Context(), ws, answer)
 		}
 	}))
 	t.Cleanup(s.Close)
-	conn, err := socket.Dial(t.Context(), "ws"+strings.TrimPrefix(s.URL, "http"), drivers.NewSecret("x"))
+	return "ws" + strings.TrimPrefix(s.URL, "http")
+}
+
+// connect logs in to it.
+func (h *fakeHome) connect(t *testing.T) *homeStatistics {
+	t.Helper()
+	conn, err := socket.Dial(t.Context(), h.serve(t), drivers.NewSecret("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +231,7 @@ func TestLateHoursAreWrittenOnceAndForgotten(t *testing.T) {
 	conn, hole := home.connect(t), m.registers.Holes[0]
 	settleNow(t, l, conn, m)
 	want := []string{"08: 109 8", "09: 110 9", "10: 111 10", "11: 112 11"}
-	if diff := cmp.Diff(want, home.changes()); diff != "" {
+	if diff := gocmp.Diff(want, home.changes()); diff != "" {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
 	if len(m.registers.Holes) != 0 {
@@ -223,7 +255,7 @@ func TestWhatIsWrittenIsReadBackBeforeItIsWrittenAgain(t *testing.T) {
 	settleNow(t, l, conn, m)
 	settleNow(t, l, conn, m)
 	want := []string{"12:05: shifted by -2", "08: 109 8", "09: 110 9", "10: 111 10", "11: 112 11"}
-	if diff := cmp.Diff(want, home.changes()); diff != "" || len(m.registers.Holes) != 0 {
+	if diff := gocmp.Diff(want, home.changes()); diff != "" || len(m.registers.Holes) != 0 {
 		t.Errorf("holes %v, written (-want +got):\n%s", m.registers.Holes, diff)
 	}
 }
@@ -237,7 +269,7 @@ func TestAUnitOfHomeAssistantsIsKept(t *testing.T) {
 	home.short[lateNoon.Add(5*time.Minute)] = [2]float64{0.1121, 0.0111}
 	settleNow(t, l, home.connect(t), m)
 	want := []string{"08: 0.109 0.008", "09: 0.11 0.009", "10: 0.111 0.01", "11: 0.112 0.011"}
-	if diff := cmp.Diff(want, home.changes()); diff != "" {
+	if diff := gocmp.Diff(want, home.changes()); diff != "" {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
 }
@@ -290,7 +322,7 @@ func TestWhoWasAwayLeavesAHole(t *testing.T) {
 	l.brokerIs(false, lateNoon.Add(time.Minute))
 	l.brokerIs(true, lateNoon.Add(3*time.Hour))
 	want := []statistics.Hole{{From: lateNoon, To: lateNoon.Add(3 * time.Hour)}}
-	if diff := cmp.Diff(want, m.registers.Holes); diff != "" {
+	if diff := gocmp.Diff(want, m.registers.Holes); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
@@ -319,13 +351,135 @@ func TestWhatTheJournalBringsIsDatedByItsStamps(t *testing.T) {
 	want := m.copyRegisters(lateNoon).Logs
 	m.registers = &registers{}
 	m.keepLate(journal.Entry{Meter: "main", Received: r.Received, Payload: payload})
-	if diff := cmp.Diff(want, m.registers.Logs); diff != "" || len(want) != 2 || len(m.registers.Holes) != 1 {
+	if diff := gocmp.Diff(want, m.registers.Logs); diff != "" || len(want) != 2 || len(m.registers.Holes) != 1 {
 		t.Errorf("holes %v, -live +late\n%s", m.registers.Holes, diff)
 	}
 	if h := want["0-1:24.2.1"].Hours; len(h) != 1 || !h[0].End().Equal(lateNoon) {
 		t.Errorf("the gas is in %v", h)
 	}
 	m.keepLate(journal.Entry{Meter: "main", Received: r.Received, Payload: []byte("of an older program")})
+}
+
+// What Home Assistant refuses stays to be done, and is told with the request.
+func TestARefusalOfHomeAssistantsLeavesTheHoleOpen(t *testing.T) {
+	for _, request := range []string{
+		"config/entity_registry/list", "recorder/get_statistics_metadata", "recorder/statistics_during_period",
+		"recorder/import_statistics", "recorder/adjust_sum_statistics",
+	} {
+		t.Run(request, func(t *testing.T) {
+			home := &fakeHome{unit: "kWh", refuses: request}
+			l, m := lateMeter(t, home)
+			home.short[lateNoon.Add(5*time.Minute)] = [2]float64{112.1, 13.1} // a sum that is to be shifted, too
+			now := lateNoon.Add(20 * time.Minute)
+			_, err := l.settle(t.Context(), home.connect(t), m, m.copyRegisters(now), now)
+			refusal, ok := errors.AsType[*socket.Error](err)
+			if !ok || refusal.Message != "the database is locked" || !strings.Contains(err.Error(), request) {
+				t.Errorf("got %v", err)
+			}
+			if len(m.registers.Holes) != 1 {
+				t.Errorf("holes %v", m.registers.Holes)
+			}
+		})
+	}
+}
+
+// A fault is told once a meter, until it has passed.
+func TestAFaultIsToldOnceUntilItHasPassed(t *testing.T) {
+	home := &fakeHome{unit: "kWh", refuses: "config/entity_registry/list"}
+	l, m := lateMeter(t, home)
+	var log brokertest.Log
+	l.log = zerolog.New(&log)
+	conn := home.connect(t)
+	hole := m.registers.Holes[0]
+	now := lateNoon
+	look := func() {
+		now = now.Add(longestWait)
+		m.registers.touched = lateNoon
+		l.look(t.Context(), conn, now)
+	}
+	look()
+	look()
+	if n := strings.Count(log.String(), "cannot be put into"); n != 1 || !strings.Contains(log.String(), "the database is locked") {
+		t.Errorf("told %d times: %s", n, log.String())
+	}
+	home.refuse("")
+	look()
+	if len(m.registers.Holes) != 0 || len(home.changes()) != 4 {
+		t.Errorf("holes %v", m.registers.Holes)
+	}
+	home.refuse("config/entity_registry/list")
+	m.registers.hole(hole)
+	look()
+	if n := strings.Count(log.String(), "cannot be put into"); n != 2 {
+		t.Errorf("told %d times after it had passed: %s", n, log.String())
+	}
+}
+
+// A meter is left alone while values still come in, when nothing is to be done, and
+// until its next look is due.
+func TestAMeterIsLookedAtWhenItIsCalmAndDue(t *testing.T) {
+	_, m := lateMeter(t, &fakeHome{})
+	now := lateNoon.Add(time.Hour)
+	m.registers.touched, m.registers.looked = lateNoon, lateNoon.Add(time.Minute)
+	for name, c := range map[string]struct {
+		now, due time.Time
+		change   func(g *registers)
+		want     bool
+	}{
+		"due":                       {now, now, func(*registers) {}, true},
+		"not due":                   {now, now.Add(time.Second), func(*registers) {}, false},
+		"something came since":      {now, now.Add(time.Hour), func(g *registers) { g.touched = now.Add(-2 * calm) }, true},
+		"values are still coming":   {now, now, func(g *registers) { g.touched = now.Add(-calm / 2) }, false},
+		"there is nothing to do":    {now, now, func(g *registers) { g.Holes = nil }, false},
+		"only an exchange is there": {now, now, func(g *registers) { g.Holes, g.Exchanges = nil, map[string][]statistics.Exchange{"x": {{}}} }, true},
+	} {
+		g := *m.registers
+		kept := m.registers
+		m.registers = &g
+		c.change(m.registers)
+		if got := m.hasLateHours(c.now, c.due); got != c.want {
+			t.Errorf("%s: got %t", name, got)
+		}
+		m.registers = kept
+	}
+}
+
+// Which Home Assistant it is, and whether it lets us in, is found out before it is
+// asked for anything.
+func TestAHomeAssistantThatIsOfNoUseIsToldWithItsRemedy(t *testing.T) {
+	for name, c := range map[string]struct {
+		home    *fakeHome
+		token   string
+		says    string
+		givesUp bool // and does not try again
+	}{
+		"another token":              {&fakeHome{}, "canary", "refuses the token", false},
+		"older than is known":        {&fakeHome{version: "2020.1.0"}, "x", `"2020.1.0": its statistics are understood from`, true},
+		"a version that is none":     {&fakeHome{version: "soon"}, "x", `"soon": its statistics are understood from`, true},
+		"one that tells no progress": {&fakeHome{refuses: "get_config"}, "x", "get_config: home assistant: home_assistant_error", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, m := lateMeter(t, c.home)
+			var log brokertest.Log
+			l.log, l.url, l.token = zerolog.New(&log), c.home.serve(t), drivers.NewSecret(c.token)
+			err := l.connected(t.Context(), func() { t.Error("called healthy") })
+			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "canary") {
+				t.Fatalf("got %v", err)
+			}
+			if errors.Is(err, statistics.ErrVersion) != c.givesUp {
+				t.Errorf("got %v", err)
+			}
+			if c.givesUp {
+				l.run(t.Context())
+				if got := log.String(); !strings.Contains(got, "update Home Assistant") || !strings.Contains(got, "left alone") {
+					t.Errorf("logged %s", got)
+				}
+			}
+			if len(m.registers.Holes) == 0 {
+				t.Error("the hole is forgotten")
+			}
+		})
+	}
 }
 
 func TestWithoutATokenItIsSaidOnce(t *testing.T) {
@@ -354,7 +508,7 @@ func TestWhatWaitsOutlivesARestart(t *testing.T) {
 	fresh.registers = &registers{}
 	again.state = l.state
 	again.recall([]*meter{fresh})
-	if diff := cmp.Diff(string(want), string(mustJSON(fresh.copyRegisters(lateNoon)))); diff != "" || !again.away[brokerAway].Equal(lateNoon) {
+	if diff := gocmp.Diff(string(want), string(mustJSON(fresh.copyRegisters(lateNoon)))); diff != "" || !again.away[brokerAway].Equal(lateNoon) {
 		t.Errorf("away %v, -saved +recalled\n%s", again.away, diff)
 	}
 	if !json.Valid(want) {
