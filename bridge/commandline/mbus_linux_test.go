@@ -134,7 +134,7 @@ func TestTheProgramFindsAForeignBus(t *testing.T) {
 func eightOf(t *testing.T) (at string) {
 	t.Helper()
 	example := strings.TrimSuffix(foreignSlaves.Path(t), ".py") + ".example.json"
-	return foreignSlaves.Start(t, example, "--listen", "tcp://127.0.0.1:0", "--for", "600").At
+	return "tcp://" + foreignSlaves.Start(t, example, "--listen", "tcp://127.0.0.1:0", "--for", "600").At
 }
 
 // eightMeters are a configuration of all that the foreign line has.

@@ -60,9 +60,6 @@ type Plan struct {
 // Writes says that there is something to be written.
 func (p Plan) Writes() bool { return len(p.Import) > 0 || p.Shift.Sign() != 0 }
 
-// Done says that nothing is to be done any more.
-func (p Plan) Done() bool { return p.Joined && !p.Writes() }
-
 // spare are the decimals that sums have beyond their register's, so that a sum
 // which somebody corrected by hand is not rounded.
 const spare = 3

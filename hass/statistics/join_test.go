@@ -1,7 +1,9 @@
 package statistics
 
 import (
+	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,7 +113,7 @@ func closeUp(t *testing.T, h *home, hole Hole, log []Hour) {
 		if !p.Joined {
 			t.Fatal("the hole was not closed")
 		}
-		if p.Done() {
+		if !p.Writes() {
 			return
 		}
 		if try == 2 {
@@ -209,5 +211,48 @@ func TestClose(t *testing.T) {
 				t.Errorf("-want +got\n%s", diff)
 			}
 		})
+	}
+}
+
+// enormous has as many digits as a number can have, so that nothing can be added.
+func enormous(t *testing.T, sign string) drivers.Decimal {
+	t.Helper()
+	d, err := drivers.ParseDecimal(sign + strings.Repeat("9", drivers.MaxDigits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// A plan is exact or there is none: a register that says what no number can hold
+// is an error, wherever on the way that shows.
+func TestWhatCannotBeHeldExactlyIsNotWritten(t *testing.T) {
+	most, least := enormous(t, ""), enormous(t, "-")
+	hour := func(h int, first, last, extra drivers.Decimal) Hour {
+		return Hour{Start: at(h, 0), FirstAt: at(h, 15), LastAt: at(h+1, 0), First: first, Last: last, Extra: extra}
+	}
+	var zero drivers.Decimal
+	before, behind := Row{at(1, 0), 101, 1}, Row{at(4, 0), 104, 4}
+	for name, c := range map[string]struct {
+		own []Row
+		log []Hour
+	}{
+		"within an hour":                 {[]Row{before, behind}, []Hour{hour(2, least, most, zero)}},
+		"over an exchange in an hour":    {[]Row{before, behind}, []Hour{hour(2, dec(1000), dec(2000), most), hour(3, dec(2000), dec(3000), most)}},
+		"from the row before":            {[]Row{{at(1, 0), -5, 1}, behind}, []Hour{hour(2, most, most, zero)}},
+		"between two hours":              {[]Row{before, behind}, []Hour{hour(2, least, least, zero), hour(3, most, most, zero)}},
+		"up to the row behind":           {[]Row{before, behind}, []Hour{hour(2, least, least, zero)}},
+		"where nothing was known before": {[]Row{behind}, []Hour{hour(2, least, least, zero)}},
+		"behind a meter's exchange":      {[]Row{before, {at(5, 0), 104, 4}}, []Hour{hour(2, dec(200_000), dec(200_000), zero), hour(4, dec(1000), dec(2000), most), hour(5, dec(2000), dec(2000), most)}},
+	} {
+		for _, falls := range []bool{false, true} {
+			p, err := Close(Hole{at(2, 20), at(4, 0)}, Register{Digits: 3, Falls: falls}, c.own, nil, c.log)
+			if err == nil && falls {
+				continue // a balance may fall as far as it likes
+			}
+			if !errors.Is(err, drivers.ErrDigits) {
+				t.Errorf("%s: got %+v, %v", name, p, err)
+			}
+		}
 	}
 }
