@@ -139,3 +139,55 @@ func TestAskingEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// spoken is a Home Assistant that says just this, and hangs up.
+func spoken(t *testing.T, messages ...string) (url string) {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = ws.CloseNow() }()
+		for _, m := range messages {
+			_ = ws.Write(r.Context(), websocket.MessageText, []byte(m))
+			_, _, _ = ws.Read(r.Context())
+		}
+	}))
+	t.Cleanup(s.Close)
+	return "ws" + strings.TrimPrefix(s.URL, "http")
+}
+
+func TestALoginThatEndsEarlyIsAnError(t *testing.T) {
+	for name, c := range map[string]struct {
+		says []string
+		want string
+	}{
+		"nothing is said":               {nil, "home assistant: "},
+		"a greeting that is no JSON":    {[]string{"hello"}, "an answer of 5 bytes"},
+		"no word after the token":       {[]string{`{"type":"auth_required"}`}, "home assistant: "},
+		"a verdict that is no JSON":     {[]string{`{"type":"auth_required"}`, "fine"}, "an answer of 4 bytes"},
+		"a verdict that is another one": {[]string{`{"type":"auth_required"}`, `{"type":"auth_required"}`}, ErrToken.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := Dial(t.Context(), spoken(t, c.says...), drivers.NewSecret("canary"))
+			if err == nil {
+				conn.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "canary") {
+				t.Errorf("got %v, want %q in it", err, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeWrittenAsJSONIsNotAsked(t *testing.T) {
+	c := dial(t, home(t, func(kind string) map[string]any { return map[string]any{"success": true, "result": kind} }))
+	if err := c.Ask(t.Context(), "get_config", map[string]any{"x": func() {}}, nil); err == nil || !strings.HasPrefix(err.Error(), "get_config: ") {
+		t.Errorf("got %v", err)
+	}
+	var got string
+	if err := c.Ask(t.Context(), "get_config", nil, &got); err != nil || got != "get_config" {
+		t.Errorf("asked after that: %q, %v", got, err)
+	}
+}
