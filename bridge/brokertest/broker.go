@@ -25,6 +25,7 @@ const patience = 30 * time.Second
 // Broker is a broker. Its exported fields are set before Start.
 type Broker struct {
 	Login     struct{ Username, Password string } // the only one that it takes; none: anyone
+	Unread    string                              // a filter that nobody may subscribe to
 	TLS       *tls.Config                         // nil: plain
 	WebSocket bool
 
@@ -95,7 +96,11 @@ func (b *Broker) Start() {
 	if b.Login.Username != "" {
 		rule.Username, rule.Password = auth.RString(b.Login.Username), auth.RString(b.Login.Password)
 	}
-	b.must(b.server.AddHook(new(auth.Hook), &auth.Options{Ledger: &auth.Ledger{Auth: auth.AuthRules{rule}}}))
+	ledger := &auth.Ledger{Auth: auth.AuthRules{rule}}
+	if b.Unread != "" {
+		ledger.ACL = auth.ACLRules{{Filters: auth.Filters{auth.RString(b.Unread): auth.WriteOnly}}, {}} // the second is for all else
+	}
+	b.must(b.server.AddHook(new(auth.Hook), &auth.Options{Ledger: ledger}))
 	// Before anyone can connect, so that nothing is missed.
 	b.must(b.server.Subscribe("#", 1, b.see))
 	if b.WebSocket {

@@ -22,6 +22,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/rs/zerolog"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
 const (
@@ -224,7 +226,7 @@ func (l *Link) connect(ctx context.Context, lost chan<- error) (paho.Client, err
 		client.Disconnect(0)
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	if err := subscribeAll(ctx, client, l.subscriptions(client)); err != nil {
+	if err := l.subscribeAll(ctx, client, l.subscriptions(client)); err != nil {
 		l.setClient(nil)
 		client.Disconnect(0)
 		return nil, err
@@ -259,14 +261,19 @@ func (l *Link) drop(t *topicLine) paho.Client {
 	return l.client
 }
 
-// subscribeAll asks for all before it waits for the first answer.
-func subscribeAll(ctx context.Context, client paho.Client, subs []subscription) error {
+// subscribeAll asks for all before it waits for the first answer. What the broker
+// does not grant is told and done without: readings matter more.
+func (l *Link) subscribeAll(ctx context.Context, client paho.Client, subs []subscription) error {
 	asked := make([]paho.Token, len(subs))
 	for i := range subs {
 		asked[i] = subs[i].ask(client)
 	}
 	for i := range subs {
-		if err := subs[i].await(ctx, asked[i]); err != nil {
+		err := subs[i].await(ctx, asked[i])
+		switch {
+		case errors.Is(err, errNotGranted):
+			l.options.Log.Warn().Err(err).Str("hint", drivers.Hint(err)).Msg("not heard of the broker")
+		case err != nil:
 			return err
 		}
 	}
@@ -287,8 +294,17 @@ func (s *subscription) await(ctx context.Context, token paho.Token) error {
 	if err := await(ctx, token, connectTimeout); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", s.filter, err)
 	}
+	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[s.filter] == refused {
+		return drivers.WithHint(fmt.Errorf("subscribe to %s: %w", s.filter, errNotGranted),
+			"let the user that mqtt.username names read it, in the broker's access list")
+	}
 	return nil
 }
+
+// refused is the return code of a subscription that failed, MQTT 3.1.1, 3.9.3.
+const refused = 0x80
+
+var errNotGranted = errors.New("the broker does not grant it")
 
 func (l *Link) clientOptions(lost chan<- error) *paho.ClientOptions {
 	o := paho.NewClientOptions().

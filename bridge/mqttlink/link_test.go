@@ -2,6 +2,7 @@ package mqttlink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
+	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -144,6 +146,40 @@ func waitFor(t *testing.T, ok func() bool) {
 			t.Fatal("condition not reached")
 		}
 		time.Sleep(time.Millisecond) // the condition is another goroutine's
+	}
+}
+
+// A user who may publish and not subscribe: what is published comes, and what will
+// not be heard is told.
+func TestASubscriptionThatTheBrokerRefusesIsToldAndDoneWithout(t *testing.T) {
+	b := brokertest.New(t)
+	b.Unread = "ask/#"
+	b.Start()
+	defer b.Stop()
+	o := options(b)
+	var log brokertest.Log
+	o.Log = zerolog.New(&log)
+	l := New(o)
+	heard := make(chan Received, 10)
+	l.Subscribe("ask/#", func(r Received) { t.Errorf("heard %+v", r) })
+	l.Subscribe("tell/#", func(r Received) { heard <- r })
+	l.OnConnect(func() { l.Publish(Message{Topic: "t/up", Payload: []byte("1")}) })
+	run(t, l, nothing)
+	b.UntilIs("t/up", "1")
+	b.Publish("ask/me", "now", false)
+	b.Publish("tell/me", "now", false)
+	if r := <-heard; r.Topic != "tell/me" {
+		t.Errorf("heard %+v", r)
+	}
+	if got := log.String(); strings.Count(got, `"level":"warn"`) != 1 || !strings.Contains(got, "subscribe to ask/#: the broker does not grant it") || !strings.Contains(got, "access list") {
+		t.Errorf("logged %s", got)
+	}
+	line, err := l.OpenTopic(t.Context(), "ask/raw")
+	if err == nil {
+		_ = line.Close()
+	}
+	if !errors.Is(err, errNotGranted) || drivers.Hint(err) == "" {
+		t.Errorf("a line of a topic that may not be read: %v", err)
 	}
 }
 
