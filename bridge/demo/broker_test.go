@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"crypto/rand"
 	"net"
 	"strings"
 	"testing"
@@ -26,7 +27,9 @@ func broking(t *testing.T, address string) *broker {
 func hears(t *testing.T, b *broker, username, password string) bool {
 	t.Helper()
 	client := paho.NewClient(paho.NewClientOptions().
-		AddBroker("tcp://" + b.dialAddress()).SetClientID("test").SetAutoReconnect(false).
+		// A name of its own: who comes back under one before the server is done with its
+		// last connection may lose its subscriptions.
+		AddBroker("tcp://" + b.dialAddress()).SetClientID(rand.Text()).SetAutoReconnect(false).
 		SetUsername(username).SetPassword(password))
 	if !within(t, client.Connect()) {
 		return false
@@ -143,5 +146,36 @@ func TestIsLoopback(t *testing.T) {
 	}
 	if isLoopback(&net.UnixAddr{}) {
 		t.Error("a socket that is not TCP")
+	}
+}
+
+// The demo runs beside a broker and a gateway that are at work.
+func TestTheDemoTakesAnotherPortWhereTheUsualOneIsTaken(t *testing.T) {
+	for _, address := range []string{usual, "127.0.0.1:8099"} {
+		if taken, err := net.Listen("tcp", address); err == nil { // else somebody has it, which is as good
+			defer taken.Close()
+		}
+	}
+	b, err := start(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	page, err := freePort(t.Context())
+	if err != nil || b.address == usual || page == "127.0.0.1:8099" {
+		t.Errorf("the broker is at %s, the page at %s, %v", b.address, page, err)
+	}
+	if !hears(t, b, "", "") {
+		t.Error("nobody is let in")
+	}
+}
+
+func TestADemoThatFindsNoRoomEndsWithItsReason(t *testing.T) {
+	t.Setenv("TMPDIR", "/dev/null")
+	if err := Run(t.Context(), Options{Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "/dev/null") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := configure("/dev/null", &broker{address: "127.0.0.1:1"}, ""); err == nil {
+		t.Error("written into a device")
 	}
 }

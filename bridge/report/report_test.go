@@ -109,3 +109,69 @@ func TestAnAuthenticationKeyThatIsNoneIsShown(t *testing.T) {
 		t.Errorf("shown %q, hidden %q", shown, hidden)
 	}
 }
+
+// A frame that nobody can take apart may hold an id anywhere.
+func TestAFrameThatCannotBeMaskedIsLeftOut(t *testing.T) {
+	mute := p1.Driver
+	mute.Explain = nil
+	keyless := p1.Driver
+	keyless.NewDecoder = func(drivers.Config, drivers.Zones) (drivers.Decoder, error) { return nil, errors.New("no such map") }
+	frames := []Frame{{At: time.Unix(1e9, 0), Kind: "CRC: checksum does not fit", Bytes: []byte(telegram + "1234\r\n")}}
+	for name, c := range map[string]struct {
+		m    Meter
+		note string
+	}{
+		"a driver that explains nothing":   {Meter{Driver: mute, Frames: frames}, "it cannot be masked"},
+		"a frame without a byte":           {Meter{Driver: p1.Driver, Frames: []Frame{{Kind: "CRC"}}}, "it cannot be masked"},
+		"a decoder that there is no more":  {Meter{Driver: keyless, Frames: frames}, "refused for another reason"},
+		"a reason that the bytes have not": {Meter{Driver: p1.Driver, Frames: []Frame{{Kind: "start: syntax", Bytes: []byte(telegram)}}}, "refused for another reason"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.m.Name, c.m.Options = "main", p1.Driver.NewConfig()
+			var out bytes.Buffer
+			if err := Write(&out, Head{Version: "1"}, []Meter{c.m}); err != nil {
+				t.Fatal(err)
+			}
+			if got := out.String(); !strings.Contains(got, c.note) || strings.Contains(got, "3132333435363738") || strings.Count(got, "\n") != 2 {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+// full is a disk that takes so many lines.
+type full struct{ left int }
+
+func (f *full) Write(p []byte) (int, error) {
+	if f.left--; f.left < 0 {
+		return 0, errors.New("no space left")
+	}
+	return len(p), nil
+}
+
+func TestAReportThatCannotBeWrittenIsAnError(t *testing.T) {
+	m := Meter{Name: "main", Driver: p1.Driver, Options: p1.Driver.NewConfig(), Frames: []Frame{{Kind: "CRC"}}}
+	for lines := range 2 {
+		if err := Write(&full{lines}, Head{}, []Meter{m}); err == nil {
+			t.Errorf("%d lines of two were written, and that was all right", lines)
+		}
+	}
+	if err := Write(&full{2}, Head{}, []Meter{m}); err != nil {
+		t.Error(err)
+	}
+}
+
+// plain is a driver's configuration that is no pointer.
+type plain struct{ ID string }
+
+func (plain) Validate() error { return nil }
+
+func TestAConfigurationOfAnotherShapeShowsNothing(t *testing.T) {
+	c := plain{"12345678"}
+	if shown, hidden := Options(c, c); len(shown) != 0 || hidden != nil {
+		t.Errorf("shown %v, hidden %v", shown, hidden)
+	}
+	if got := StandIn(c); got != drivers.Config(c) {
+		t.Errorf("stands in: %v", got)
+	}
+}
