@@ -151,15 +151,18 @@ func TestWhatWasFoundOnAPortIsATable(t *testing.T) {
 		want  []string
 	}{
 		"on a serial line": {
-			"/dev/ttyUSB0", all.Found{Match: all.Match{Sniff: drivers.Sniff{Telegrams: 2}}, Mode: seven},
+			"/dev/ttyUSB0",
+			all.Found{Match: all.Match{Sniff: drivers.Sniff{Telegrams: 2}}, Mode: seven},
 			[]string{"2 telegram(s) of p1 in 9600 7E1\n", "name = \"meter\"\n", "baud=9600&mode=7E1\"\n"},
 		},
 		"behind a converter": {
-			"tcp://192.0.2.7:23", all.Found{Match: all.Match{Sniff: drivers.Sniff{Telegrams: 1}}},
+			"tcp://192.0.2.7:23",
+			all.Found{Match: all.Match{Sniff: drivers.Sniff{Telegrams: 1}}},
 			[]string{"1 telegram(s) of p1 in its own mode\n", "port = \"tcp://192.0.2.7:23\"\n"},
 		},
 		"behind a converter with the wrong parity": {
-			"tcp://192.0.2.7:23", all.Found{Match: all.Match{Sniff: drivers.Sniff{Telegrams: 1}, Parity: true}},
+			"tcp://192.0.2.7:23",
+			all.Found{Match: all.Match{Sniff: drivers.Sniff{Telegrams: 1}, Parity: true}},
 			[]string{"in 7E1 read as 8N1: set the converter to 7E1\n"},
 		},
 	} {
