@@ -286,12 +286,12 @@ func TestARestartOfTheProgramJoinsAForeignStickFromItsMemory(t *testing.T) {
 // and again: it never ends, and nothing is joined or scanned anew.
 func TestTheProgramRenewsASessionOfAForeignStickBeforeItEnds(t *testing.T) {
 	t.Parallel()
-	s := foreignStick(t, skPeer, "", "--scan-time", "0.05", "--join-time", "0.1", "--lifetime", "5", "--reauth-delay", "0.1")
-	r := run(t, strings.Replace(quickStick(s.port, "every = \"1h\"\n"), `join_wait = "1s"`, `join_wait = "1m"`, 1))
+	s := foreignStick(t, skStick, "", "--scan-time", "0.05", "--join-time", "0.1", "--lifetime", "5", "--reauth-delay", "0.1")
+	r := run(t, strings.Replace(quickStick(s.At, "every = \"1h\"\n"), `join_wait = "1s"`, `join_wait = "1m"`, 1))
 	r.broker.Until("third renewal", func(m brokertest.Message) bool {
-		return m.Topic == "meter2mqtt/heat/diagnostic" && strings.Contains(m.Payload, `"session":"joined"`) && s.stats().Events["25"] > 3
+		return m.Topic == "meter2mqtt/heat/diagnostic" && strings.Contains(m.Payload, `"session":"joined"`) && s.stats(t).Events["25"] > 3
 	})
-	if got := s.stats(); got.Scans != 1 || got.Joins != 1 || got.Events["29"] != 0 {
+	if got := s.stats(t); got.Scans != 1 || got.Joins != 1 || got.Events["29"] != 0 {
 		t.Errorf("%+v", got)
 	}
 }
