@@ -7,7 +7,9 @@ elif ! getent group meter2mqtt-conf >/dev/null; then
 	groupadd --system meter2mqtt-conf
 fi
 if [ ! -e /etc/meter2mqtt/config.toml ]; then
-	cp /usr/share/meter2mqtt/config.example.toml /etc/meter2mqtt/config.toml
+	# With the folder that systemd gives the service, `health` and `report` find it.
+	sed 's|^#dir = ""$|dir = "/var/lib/meter2mqtt"|' \
+		/usr/share/meter2mqtt/config.example.toml >/etc/meter2mqtt/config.toml
 	echo "Edit /etc/meter2mqtt/config.toml, then: systemctl enable --now meter2mqtt"
 fi
 chown root:meter2mqtt-conf /etc/meter2mqtt /etc/meter2mqtt/config.toml
