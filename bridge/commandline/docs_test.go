@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -228,6 +229,40 @@ func TestCommandsOfPagesAreTaken(t *testing.T) {
 	}
 	if shown < 10 {
 		t.Errorf("%d commands, want more: are the pages there?", shown)
+	}
+}
+
+// What the app's page says that the log says is said by the program.
+func TestTheLogSaysWhatTheAppsPageShows(t *testing.T) {
+	var program strings.Builder
+	for _, folder := range []string{"bridge", "drivers"} {
+		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			program.Write(content)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(root, "addon/DOCS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "| the log says |")
+	shown := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(table, -1)
+	for _, row := range shown {
+		for sentence := range strings.SplitSeq(row[1], " … ") {
+			if !strings.Contains(program.String(), sentence) {
+				t.Errorf("nothing says %q", sentence)
+			}
+		}
+	}
+	if len(shown) < 5 {
+		t.Errorf("%d sentences, want more: is the table there?", len(shown))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,53 @@ func TestMetricsAreWhatPrometheusReads(t *testing.T) {
 	}
 	if age := families["meter2mqtt_last_reading_age_seconds"].GetMetric(); len(age) != 1 || age[0].GetGauge().GetValue() < 90 {
 		t.Errorf("the age of the last reading is %v", age)
+	}
+}
+
+// rowOfPage is a metric of docs/container.md, or several, with their labels.
+var rowOfPage = regexp.MustCompile("(?m)^\\| ((?:`[a-z_]+`(?:, )?)+) \\| ?([a-z, ]*) \\| (.*) \\|$")
+
+// The page names every metric with its labels, and no other; of labels with few
+// values all of these.
+func TestThePageOnMetricsIsRight(t *testing.T) {
+	content, err := os.ReadFile("../../docs/container.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, meaning := map[string]string{}, map[string]string{}
+	for _, row := range rowOfPage.FindAllStringSubmatch(string(content), -1) {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			page["meter2mqtt_"+strings.Trim(name, "`")] = strings.TrimSpace(row[2])
+			meaning[strings.Trim(name, "`")] = row[3]
+		}
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(get(handlerOf(example()), "/metrics").Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := map[string]string{}
+	for name, family := range families {
+		var labels []string
+		for _, l := range family.GetMetric()[0].GetLabel() {
+			labels = append(labels, l.GetName())
+		}
+		if strings.HasPrefix(name, "meter2mqtt_") {
+			given[name] = strings.Join(labels, ", ")
+		}
+	}
+	if diff := cmp.Diff(page, given); diff != "" {
+		t.Errorf("-the page +what is served\n%s", diff)
+	}
+	for _, state := range lineStates {
+		if !strings.Contains(meaning["line_state"], string(state)) {
+			t.Errorf("the page has no state %q", state)
+		}
+	}
+	for _, cause := range status.Causes {
+		if !strings.Contains(meaning["telegrams_refused_total"], string(cause)) {
+			t.Errorf("the page has no cause %q", cause)
+		}
 	}
 }
 
