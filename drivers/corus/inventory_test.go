@@ -1,89 +1,59 @@
 package corus
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 )
 
 // inventory says which tests hold what a reader of these devices must do. The first
 // part is what pwitab/iflag, the one public library, does; the second what it does
-// not, or does wrongly. A test's rows are named behind a slash.
-var inventory = []struct {
-	what  string
-	tests []string
-}{
-	{"wake-up, sign-on, PASS, break", []string{"TestTheForeignDeviceIsReadWithEveryFault/parameters", "TestCommandsAreThoseOfTheCorpus", "TestTheForeignClientReadsTheConverter"}},
-	{"read one parameter or many", []string{"TestParametersOfTheCorpusAreRead", "TestTheProgramReadsAForeignConverter/parameters"}},
-	{"write parameters", []string{"TestTheForeignDeviceIsWritten", "TestTheProgramWritesToAForeignConverter"}},
-	{"map id", []string{"TestADeviceWithoutAMapIsReadByWhatIsKnown"}},
-	{"pulse weight, given or asked for", []string{"TestRecordsAreReadAsTheCorpusSays", "TestDatabasesOfTheCorpusAreRead"}},
-	{"interval, hourly, daily and monthly log", []string{
+// not, or does wrongly.
+var inventory = []decodertest.Line{
+	{What: "wake-up, sign-on, PASS, break", Tests: []string{"TestTheForeignDeviceIsReadWithEveryFault/parameters", "TestCommandsAreThoseOfTheCorpus", "TestTheForeignClientReadsTheConverter"}},
+	{What: "read one parameter or many", Tests: []string{"TestParametersOfTheCorpusAreRead", "TestTheProgramReadsAForeignConverter/parameters"}},
+	{What: "write parameters", Tests: []string{"TestTheForeignDeviceIsWritten", "TestTheProgramWritesToAForeignConverter"}},
+	{What: "map id", Tests: []string{"TestADeviceWithoutAMapIsReadByWhatIsKnown"}},
+	{What: "pulse weight, given or asked for", Tests: []string{"TestRecordsAreReadAsTheCorpusSays", "TestDatabasesOfTheCorpusAreRead"}},
+	{What: "interval, hourly, daily and monthly log", Tests: []string{
 		"TestTheProgramReadsAForeignConverter/interval, frames aligned", "TestTheProgramReadsAForeignConverter/hourly",
 		"TestTheProgramReadsAForeignConverter/daily", "TestTheProgramReadsAForeignConverter/monthly",
 	}},
-	{"limits by date", []string{"TestOnlyTheRowsOfTheTimeAskedForCome", "TestTheProgramReadsAWindowOfAForeignConverter"}},
-	{"frames joined, records across them", []string{"TestTheProgramReadsAForeignConverter/interval, records straddle frames"}},
-	{"CRC, NAK, three repeats", []string{"TestCRCIsThatOfTheCorpus", "TestTheForeignDeviceIsReadWithEveryFault/CRC spoiled twice, parameters"}},
-	{"layouts by length, pulse flag, divisor", []string{"TestRecordsAreReadAsTheCorpusSays", "TestARecordOfUnknownLengthIsNamed"}},
-	{"all types, and no value", []string{"TestTypesAreReadAsTheCorpusSays", "TestValuesAreWrittenAsTheCorpusSays"}},
-	{"errors by kind", []string{"TestANAKIsARefusal", "TestASilentDatabaseIsATimeout", "TestWhatAForeignConverterRefusesIsTold"}},
+	{What: "limits by date", Tests: []string{"TestOnlyTheRowsOfTheTimeAskedForCome", "TestTheProgramReadsAWindowOfAForeignConverter"}},
+	{What: "frames joined, records across them", Tests: []string{"TestTheProgramReadsAForeignConverter/interval, records straddle frames"}},
+	{What: "CRC, NAK, three repeats", Tests: []string{"TestCRCIsThatOfTheCorpus", "TestTheForeignDeviceIsReadWithEveryFault/CRC spoiled twice, parameters"}},
+	{What: "layouts by length, pulse flag, divisor", Tests: []string{"TestRecordsAreReadAsTheCorpusSays", "TestARecordOfUnknownLengthIsNamed"}},
+	{What: "all types, and no value", Tests: []string{"TestTypesAreReadAsTheCorpusSays", "TestValuesAreWrittenAsTheCorpusSays"}},
+	{What: "errors by kind", Tests: []string{"TestANAKIsARefusal", "TestASilentDatabaseIsATimeout", "TestWhatAForeignConverterRefusesIsTold"}},
 
-	{"1 answers in pieces", []string{"TestTheProgramReadsAForeignConverter/parameters in pieces of 3 bytes", "TestTheProgramReadsAForeignConverter/interval byte by byte"}},
-	{"2 wake-up again", []string{"TestTheForeignDeviceIsReadWithEveryFault/two wake-ups ignored"}},
-	{"3 repeat of parameters", []string{"TestTheProgramReadsAForeignConverter/CRC spoiled once, parameters"}},
-	{"4 repeat without doubled records", []string{
+	{What: "1 answers in pieces", Tests: []string{"TestTheProgramReadsAForeignConverter/parameters in pieces of 3 bytes", "TestTheProgramReadsAForeignConverter/interval byte by byte"}},
+	{What: "2 wake-up again", Tests: []string{"TestTheForeignDeviceIsReadWithEveryFault/two wake-ups ignored"}},
+	{What: "3 repeat of parameters", Tests: []string{"TestTheProgramReadsAForeignConverter/CRC spoiled once, parameters"}},
+	{What: "4 repeat without doubled records", Tests: []string{
 		"TestTheProgramReadsAForeignConverter/CRC spoiled once, third frame", "TestTheProgramReadsAForeignConverter/frame sent twice",
 		"TestTheProgramReadsAForeignConverter/frame missing",
 	}},
-	{"5 empty log", []string{"TestTheProgramReadsAForeignConverter/empty database", "TestOddSessionsOfTheCorpusAreRead/empty-interval"}},
-	{"6 NAK as its own error", []string{"TestANAKIsARefusal"}},
-	{"7 date of zero", []string{"TestARecordWithAZeroDateKeepsItsOtherValues", "TestADateOfZeroIsNoValue"}},
-	{"8 event, parameter and certification log", []string{
+	{What: "5 empty log", Tests: []string{"TestTheProgramReadsAForeignConverter/empty database", "TestOddSessionsOfTheCorpusAreRead/empty-interval"}},
+	{What: "6 NAK as its own error", Tests: []string{"TestANAKIsARefusal"}},
+	{What: "7 date of zero", Tests: []string{"TestARecordWithAZeroDateKeepsItsOtherValues", "TestADateOfZeroIsNoValue"}},
+	{What: "8 event, parameter and certification log", Tests: []string{
 		"TestTheProgramReadsAForeignConverter/event log", "TestTheConverterIsWrittenAndKeepsALogOfIt", "TestTheMaskSaysWhichFieldsAreSent/certification",
 	}},
-	{"9 bits to count and to continue", []string{"TestABrokenTransferIsContinuedAsConfigured", "TestTheForeignDeviceIsReadWithEveryFault/continue bit"}},
-	{"10 masks", []string{"TestTheMaskSaysWhichFieldsAreSent"}},
-	{"11 float1, 2, 3, index, long ids and strings are written", []string{"TestTheForeignDeviceIsWritten", "FuzzNumbers", "FuzzTexts"}},
-	{"12 huge floats, NaN", []string{"TestFloatsRoundHalfToEven", "TestTypesAreReadAsTheCorpusSays"}},
-	{"13 check of PASS", []string{"TestADamagedPasswordIsNotTaken"}},
-	{"14 both option selects", []string{"TestTheOtherOptionSelectIsTried", "TestTheProgramReadsAForeignConverter/0Z7"}},
-	{"15 alarms", []string{"TestAnAlarmIsSevenValues", "TestTheConverterIsReadWithEachFault"}},
-	{"16 long lists in parts", []string{"TestALongListIsAskedForInParts"}},
-	{"17 conversation begun anew after silence", []string{"TestAConversationIsBegunAnewAfterSilence", "TestAHeldConversationGoesOnOrIsBegunAnew"}},
-	{"18 clock with a zone", []string{"TestTimesAreThoseOfTheDevicesClock", "TestADateAroundTheChangesOfTheClock"}},
-	{"19 map id in small letters", []string{"TestAMapForTheFirmwareGoesBeforeOneForAny"}},
-	{"20 bytes behind the last record", []string{"TestBytesBehindTheLastRecordAreNoticed"}},
-	{"an interrupted log goes on where it stopped", []string{"TestALogGoesOnWhereTheLineBroke", "TestRecordsOfAnotherDeviceDoNotFollowWhatWasLeft"}},
+	{What: "9 bits to count and to continue", Tests: []string{"TestABrokenTransferIsContinuedAsConfigured", "TestTheForeignDeviceIsReadWithEveryFault/continue bit"}},
+	{What: "10 masks", Tests: []string{"TestTheMaskSaysWhichFieldsAreSent"}},
+	{What: "11 float1, 2, 3, index, long ids and strings are written", Tests: []string{"TestTheForeignDeviceIsWritten", "FuzzNumbers", "FuzzTexts"}},
+	{What: "12 huge floats, NaN", Tests: []string{"TestFloatsRoundHalfToEven", "TestTypesAreReadAsTheCorpusSays"}},
+	{What: "13 check of PASS", Tests: []string{"TestADamagedPasswordIsNotTaken"}},
+	{What: "14 both option selects", Tests: []string{"TestTheOtherOptionSelectIsTried", "TestTheProgramReadsAForeignConverter/0Z7"}},
+	{What: "15 alarms", Tests: []string{"TestAnAlarmIsSevenValues", "TestTheConverterIsReadWithEachFault"}},
+	{What: "16 long lists in parts", Tests: []string{"TestALongListIsAskedForInParts"}},
+	{What: "17 conversation begun anew after silence", Tests: []string{"TestAConversationIsBegunAnewAfterSilence", "TestAHeldConversationGoesOnOrIsBegunAnew"}},
+	{What: "18 clock with a zone", Tests: []string{"TestTimesAreThoseOfTheDevicesClock", "TestADateAroundTheChangesOfTheClock"}},
+	{What: "19 map id in small letters", Tests: []string{"TestAMapForTheFirmwareGoesBeforeOneForAny"}},
+	{What: "20 bytes behind the last record", Tests: []string{"TestBytesBehindTheLastRecordAreNoticed"}},
+	{What: "an interrupted log goes on where it stopped", Tests: []string{"TestALogGoesOnWhereTheLineBroke", "TestRecordsOfAnotherDeviceDoNotFollowWhatWasLeft"}},
 }
 
 func TestTheInventorysTestsAreThere(t *testing.T) {
-	var all strings.Builder
-	for _, pattern := range []string{"*_test.go", "../sim/corus*_test.go", "../../bridge/commandline/foreign_corus*_test.go"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			t.Fatal(pattern, err)
-		}
-		for _, name := range files {
-			content, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if name != "inventory_test.go" {
-				all.Write(content)
-			}
-		}
-	}
-	source := all.String()
-	for _, line := range inventory {
-		for _, test := range line.tests {
-			name, row, _ := strings.Cut(test, "/")
-			_, body, found := strings.Cut(source, "func "+name+"(")
-			body, _, _ = strings.Cut(body, "\n}\n")
-			if !found || row != "" && !strings.Contains(body, `"`+row) {
-				t.Errorf("%s: there is no %s", line.what, test)
-			}
-		}
-	}
+	decodertest.Hold(t, inventory, "*_test.go", "../sim/corus*_test.go", "../../bridge/commandline/foreign_corus*_test.go")
 }

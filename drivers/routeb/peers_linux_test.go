@@ -1,7 +1,9 @@
 package routeb_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
@@ -458,6 +460,67 @@ func TestParametersAreSetAndReadBack(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// The meter's map has the current, and the meter refuses it: what else it answers is
+// taken, and the current is not asked for again.
+func TestWhatAMeterRefusesIsNotAskedForAgain(t *testing.T) {
+	t.Parallel()
+	transcript := filepath.Join(t.TempDir(), "transcript.json")
+	var told routeb.Codes
+	for _, epc := range []byte{0x80, 0x81, 0x82, 0x88, 0x8A, 0x8D, 0x97, 0x98, 0x9D, 0x9E, 0x9F, 0xE0, 0xE1, 0xE7, 0xE8} {
+		told.Add(epc)
+	}
+	mapped := hex.EncodeToString(told.Encode())
+	p := startPeer(t, skPeer, map[string]any{"unsupported": []string{"E8"}, "edt": map[string]string{"9F": mapped}}, "--transcript", transcript)
+	s := dialed(t, p.At, "", nil)
+	for range 3 {
+		got := s.read(t)
+		if _, there := got["1-0:31.7.0"]; there || got["1-0:16.7.0"] != house["1-0:16.7.0"] || got["1-0:1.8.0"] != house["1-0:1.8.0"] {
+			t.Errorf("got %v", got)
+		}
+	}
+	p.End()
+	asked := map[byte]int{}
+	for _, frame := range requests(t, transcript) {
+		for _, property := range frame.Properties {
+			asked[property.EPC]++
+		}
+	}
+	if asked[0xE8] != 1 || asked[0xE7] < 3 {
+		t.Errorf("the current was asked for %d times, the power %d times", asked[0xE8], asked[0xE7])
+	}
+}
+
+// requests are what was sent to the meter, from a peer's transcript.
+func requests(t *testing.T, transcript string) (all []routeb.Frame) {
+	t.Helper()
+	content, err := os.ReadFile(transcript)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told struct {
+		Log []struct{ Dir, Text, Hex string }
+	}
+	if err := json.Unmarshal(content, &told); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range told.Log {
+		b := []byte(e.Text)
+		if e.Hex != "" {
+			b, _ = hex.DecodeString(e.Hex)
+		}
+		at := bytes.Index(b, []byte{0x10, 0x81})
+		if e.Dir != "tx" || !bytes.HasPrefix(b, []byte("SKSENDTO")) || at < 0 {
+			continue
+		}
+		var f routeb.Frame
+		if _, _, err := f.Parse(b[at:]); err != nil {
+			t.Fatalf("%v in % x", err, b[at:])
+		}
+		all = append(all, f)
+	}
+	return all
 }
 
 func TestSentinelsAreAbsent(t *testing.T) {

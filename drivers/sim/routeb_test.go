@@ -228,6 +228,52 @@ func TestASessionIsRenewedBeforeItEnds(t *testing.T) {
 	})
 }
 
+// A meter that has told its half-hours and does not any more, without a word of the
+// module: after forty minutes the session is taken for lost, and renewed.
+func TestASessionWithoutAWordIsTakenForLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var renewed []time.Duration
+		line := &overheard{Line: aRouteBPipe(t, Options{Clock: atNoon})}
+		line.lose = func(command []byte) bool {
+			if bytes.HasPrefix(command, []byte("SKREJOIN")) {
+				renewed = append(renewed, time.Since(began))
+			}
+			return false
+		}
+		s := aRouteBSession(t, line)
+		var r drivers.Reading
+		if err := s.Read(t.Context(), nil, &r); err != nil {
+			t.Fatal(err)
+		}
+		notify := func(d time.Duration) (told int) {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			if err := s.(drivers.Notifier).Notify(ctx, func(*drivers.Reading) error { told++; return nil }); err != nil {
+				t.Error(err)
+			}
+			return told
+		}
+		if told := notify(2 * time.Hour); told < 3 || len(renewed) > 0 {
+			t.Errorf("%d notifications in two hours, renewed after %v", told, renewed)
+		}
+		line.spoil = func(said []byte) { // the meter is out of reach
+			if bytes.HasPrefix(said, []byte("ERXUDP")) {
+				for i := range said {
+					said[i] = '\n'
+				}
+			}
+		}
+		if told := notify(time.Hour); told > 0 || len(renewed) == 0 || renewed[0] > 2*time.Hour+42*time.Minute {
+			t.Errorf("%d notifications, renewed after %v", told, renewed)
+		}
+		line.spoil = nil
+		if told := notify(time.Hour); told == 0 {
+			t.Error("it does not come back")
+		}
+	})
+}
+
 // Three tries and the patience of the usual configuration.
 func TestAnAnswerThatDoesNotComeIsGivenUpInSeconds(t *testing.T) {
 	for _, model := range routeBModels {
