@@ -140,11 +140,8 @@ func reciprocal(d number) (number, bool) {
 			return number{}, false
 		}
 	}
-	for d.lo%5 == 0 {
+	for d.lo%5 == 0 { // 27 times at most
 		d.lo, r.lo, r.exp = d.lo/5, r.lo*2, r.exp-1
-		if r.lo > 1<<40 {
-			return number{}, false
-		}
 	}
 	return r.trimmed(), d.lo == 1
 }
