@@ -12,7 +12,7 @@ import (
 )
 
 func commanded(name, text string) step { return say("tx", AppendCommand(nil, name, text, false)) }
-func answered(text string) step      { return say("rx", AppendBlock(nil, []byte(text), false)) }
+func answered(text string) step        { return say("rx", AppendBlock(nil, []byte(text), false)) }
 
 var (
 	acked = say("rx", []byte{ack})
@@ -78,6 +78,7 @@ func TestRegistersAreReadAsTheirKind(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inConversation(t, registersOf(c.register), signedOn(commanded("R1", "1.8.0()"), answered("1.8.0"+c.answer)), func(t *testing.T, s *session) {
+				t.Helper()
 				v, err := s.Get(t.Context(), drivers.Parameter{Quantity: drivers.Quantity{Name: "x"}})
 				if got := payload(v, err); got != c.want || !errors.Is(err, c.err) {
 					t.Errorf("%s, %v; want %s, %v", got, err, c.want, c.err)
@@ -121,6 +122,7 @@ func TestRegistersAreWrittenAsTheirKind(t *testing.T) {
 				steps = signedOn(c.steps...)
 			}
 			inConversation(t, registersOf(c.register), steps, func(t *testing.T, s *session) {
+				t.Helper()
 				v, err := s.Set(t.Context(), drivers.Parameter{Quantity: drivers.Quantity{Name: "x"}}, c.v)
 				if got := payload(v, err); got != c.want || !errors.Is(err, c.err) {
 					t.Errorf("%s, %v; want %s, %v", got, err, c.want, c.err)
@@ -154,6 +156,7 @@ func TestLongTextsAreWrittenInPartialBlocks(t *testing.T) {
 				}
 			}
 			inConversation(t, set, signedOn(c.steps...), func(t *testing.T, s *session) {
+				t.Helper()
 				_, err := s.Set(t.Context(), drivers.Parameter{Quantity: drivers.Quantity{Name: "x"}}, drivers.Value{Kind: drivers.Text, Text: long})
 				if !errors.Is(err, c.want) {
 					t.Errorf("%v, want %v", err, c.want)
@@ -180,6 +183,7 @@ func TestTheClockIsSetInTheFormInWhichItIsShown(t *testing.T) {
 			steps := read(c.shown[0], c.shown[1])
 			steps = append(steps, commanded("W1", "0.9.2("+c.wrote[0]+")"), acked, say("tx", []byte("\x01W1\x020.9.1("+c.wrote[1])))
 			inConversation(t, nil, signedOn(steps...), func(t *testing.T, s *session) {
+				t.Helper()
 				_, err := s.Set(t.Context(), drivers.Parameter{Quantity: drivers.Quantity{Name: "clock"}}, at)
 				if !errors.Is(err, drivers.ErrTimeout) || !errors.Is(err, drivers.ErrUnconfirmed) { // the script ends within the time of day: some seconds have passed
 					t.Error(err)
@@ -189,6 +193,7 @@ func TestTheClockIsSetInTheFormInWhichItIsShown(t *testing.T) {
 	}
 	t.Run("no time", func(t *testing.T) {
 		inConversation(t, nil, signedOn(read("000000", "000000")...), func(t *testing.T, s *session) {
+			t.Helper()
 			if _, err := s.Get(t.Context(), drivers.Parameter{Quantity: drivers.Quantity{Name: "clock"}}); err == nil {
 				t.Error("a clock that shows nothing is read")
 			}
@@ -196,6 +201,7 @@ func TestTheClockIsSetInTheFormInWhichItIsShown(t *testing.T) {
 	})
 	t.Run("a number", func(t *testing.T) {
 		inConversation(t, nil, []step{say("tx", nil)}, func(t *testing.T, s *session) {
+			t.Helper()
 			if _, err := s.Set(t.Context(), drivers.Parameter{Quantity: drivers.Quantity{Name: "clock"}}, drivers.Value{}); !errors.Is(err, drivers.ErrValue) {
 				t.Error(err)
 			}
@@ -203,6 +209,7 @@ func TestTheClockIsSetInTheFormInWhichItIsShown(t *testing.T) {
 	})
 	t.Run("formatted", func(t *testing.T) {
 		inConversation(t, func(c *Config) { c.SetClock = "C000" }, signedOn(say("tx", []byte("\x01W2\x02C000(2607011200"))), func(t *testing.T, s *session) {
+			t.Helper()
 			if _, err := s.Set(t.Context(), drivers.Parameter{Quantity: drivers.Quantity{Name: "clock"}}, at); !errors.Is(err, drivers.ErrTimeout) {
 				t.Error(err)
 			}
@@ -223,6 +230,7 @@ func TestAMeterMayBeWokenInOtherWays(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inConversation(t, func(own *Config) { own.Wake, own.Mode = c.wake, "A" }, c.steps, func(t *testing.T, s *session) {
+				t.Helper()
 				var r drivers.Reading
 				if err := s.Read(t.Context(), nil, &r); !errors.Is(err, c.want) || err == nil && len(r.Values) != 1 {
 					t.Errorf("%v, want %v: %s", err, c.want, r.AppendJSON(nil))
