@@ -225,7 +225,7 @@ func (m *meter) tick(now time.Time) {
 	if m.up && m.silent(now) {
 		m.setUp(false)
 	}
-	if m.picture.age(now) {
+	if m.picture.age(now, m.usual()) {
 		m.waiting = true
 	}
 	switch {
@@ -248,7 +248,16 @@ func (m *meter) silent(now time.Time) bool {
 	if m.line != transport.LineOpen && now.Sub(m.lineAt) > lineGrace {
 		return true
 	}
-	return m.pace.late(now, silentTimes, silentFloor, silentUnknown)
+	return m.pace.atLeast(m.usual()).late(now, silentTimes, silentFloor, silentUnknown)
+}
+
+// usual is how often the meter is asked; 0: it speaks by itself. A total in doubt is
+// asked for again after seconds, which says nothing about the next reading.
+func (m *meter) usual() time.Duration {
+	if m.config.Driver.Push() {
+		return 0
+	}
+	return cmp.Or(m.config.Every, m.config.Driver.Every, usualEvery)
 }
 
 // setUp publishes the meter's availability when it changes.
@@ -348,7 +357,7 @@ func (m *meter) retained() bool {
 		return *m.config.Retain
 	}
 	if m.pace.interval > 0 {
-		return max(m.pace.interval, m.config.Every) > slow
+		return max(m.pace.interval, m.config.Every, m.usual()) > slow
 	}
 	quiet := m.config.Driver.Quiet
 	return quiet == 0 || quiet > 2*slow

@@ -13,7 +13,7 @@ type pace struct {
 // within seconds, the first gap tells nothing.
 const settled = 3
 
-func (p *pace) isSettled() bool { return p.gaps >= settled }
+func (p pace) isSettled() bool { return p.gaps >= settled }
 
 // saw notes that it came at now. A longer interval counts at once, a shorter one
 // slowly: a meter that sometimes leaves one out is not declared dead for it.
@@ -30,11 +30,17 @@ func (p *pace) saw(now time.Time) {
 }
 
 // seen says whether it ever came.
-func (p *pace) seen() bool { return !p.last.IsZero() }
+func (p pace) seen() bool { return !p.last.IsZero() }
+
+// atLeast is the pace of something that is known to come no more often than that.
+func (p pace) atLeast(interval time.Duration) pace {
+	p.interval = max(p.interval, interval)
+	return p
+}
 
 // late says whether it should have come several times since: after times its
 // interval and at least floor, or unknown while no interval has been seen.
-func (p *pace) late(now time.Time, times int, floor, unknown time.Duration) bool {
+func (p pace) late(now time.Time, times int, floor, unknown time.Duration) bool {
 	if !p.seen() {
 		return false
 	}

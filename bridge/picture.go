@@ -198,28 +198,29 @@ func (e *entry) shows(v *drivers.Value, derived bool) bool {
 }
 
 // age marks the keys that were not renewed in their time and says whether there
-// were new ones among them. It looks every few seconds.
-func (p *picture) age(now time.Time) (changed bool) {
+// were new ones among them. It looks every few seconds. usual is how often the meter
+// is asked; 0: it speaks by itself.
+func (p *picture) age(now time.Time, usual time.Duration) (changed bool) {
 	if now.Sub(p.looked) < ageEvery {
 		return false
 	}
 	p.looked = now
 	for i := range p.entries {
 		e := &p.entries[i]
-		if !e.stale && e.isLate(now) {
+		if !e.stale && e.isLate(now, usual) {
 			e.stale, changed = true, true
 		}
 	}
 	return changed
 }
 
-// isLate says whether the key stayed away for too long. Its pace counts once it is
-// settled.
-func (e *entry) isLate(now time.Time) bool {
+// isLate says whether the key of a meter that is asked as usual stayed away for too
+// long. Its pace counts once it is settled.
+func (e *entry) isLate(now time.Time, usual time.Duration) bool {
 	if !e.pace.isSettled() {
-		return e.pace.seen() && now.Sub(e.pace.last) > staleUnknown
+		return e.pace.seen() && now.Sub(e.pace.last) > max(staleUnknown, staleTimes*usual)
 	}
-	return e.pace.late(now, staleTimes, staleFloor, staleUnknown)
+	return e.pace.atLeast(usual).late(now, staleTimes, staleFloor, staleUnknown)
 }
 
 // quantities are all that the meter is known to give, in the order they came.

@@ -1,15 +1,19 @@
 package bridge
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
 var start = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
@@ -75,18 +79,18 @@ func TestAKeyThatStaysAwayBecomesNull(t *testing.T) {
 		if now.Sub(start)%time.Hour == 0 {
 			p.renew("slow", &slow, false, now)
 		}
-		if p.age(now) {
+		if p.age(now, 0) {
 			t.Fatalf("%s: a key went stale between its turns", now.Sub(start))
 		}
 	}
 	now = now.Add(3 * time.Minute) // the fast one is gone
-	if !p.age(now) {
+	if !p.age(now, 0) {
 		t.Error("the fast key is not stale")
 	}
 	if diff := cmp.Diff(map[string]any{"fast": nil, "slow": 2.0, "received": "0001-01-01T00:00:00.000Z"}, decoded(t, &p)); diff != "" {
 		t.Error(diff)
 	}
-	if p.age(now) {
+	if p.age(now, 0) {
 		t.Error("told twice")
 	}
 	p.renew("fast", &fast, false, now)
@@ -140,6 +144,55 @@ func TestPace(t *testing.T) {
 	p.saw(last.Add(30 * time.Second)) // left two out
 	if p.interval != 30*time.Second {
 		t.Errorf("a longer interval counts at once: %s", p.interval)
+	}
+}
+
+// A total in doubt is asked for again after seconds: that is no pace of the meter.
+func TestAMeterThatIsAskedSeldomStaysOnline(t *testing.T) {
+	asked := drivers.Driver{Dial: func(context.Context, drivers.Line, drivers.Config, drivers.Zones) (drivers.Session, error) {
+		return nil, errors.ErrUnsupported
+	}}
+	hourly := asked
+	hourly.Every = time.Hour
+	for name, c := range map[string]struct {
+		driver drivers.Driver
+		every  time.Duration
+		seen   []time.Duration
+		until  time.Duration
+	}{
+		"asked each five minutes":     {asked, 5 * time.Minute, []time.Duration{0, 5 * time.Second}, 20 * time.Minute},
+		"asked as its driver says":    {hourly, 0, []time.Duration{0, 5 * time.Second}, 4 * time.Hour},
+		"asked once so far":           {hourly, 0, []time.Duration{0}, 4 * time.Hour},
+		"asked once a day":            {asked, 24 * time.Hour, []time.Duration{0, 5 * time.Second}, 96 * time.Hour},
+		"speaks by itself":            {drivers.Driver{}, 0, []time.Duration{0, 5 * time.Second}, 20 * time.Second},
+		"speaks, and is thinned":      {drivers.Driver{}, time.Hour, []time.Duration{0, 5 * time.Second}, 20 * time.Second},
+		"spoke by itself once so far": {drivers.Driver{}, 0, []time.Duration{0}, 3 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &meter{config: config.Meter{Driver: c.driver, Every: c.every}, line: transport.LineOpen}
+			energy := number(t, "6-0:1.0.0", "1", "kWh")
+			last := start
+			for _, after := range c.seen {
+				last = start.Add(after)
+				m.pace.saw(last)
+				m.picture.renew("6-0:1.0.0", &energy, false, last)
+			}
+			if m.silent(last.Add(c.until)) {
+				t.Errorf("offline before %s", c.until)
+			}
+			if !m.silent(last.Add(c.until + time.Second)) {
+				t.Errorf("online after %s", c.until)
+			}
+			if c.driver.Push() {
+				return
+			}
+			if m.picture.age(last.Add(c.until), m.usual()) {
+				t.Errorf("its values are null before %s", c.until)
+			}
+			if m.retained() != (m.usual() > slow) {
+				t.Errorf("retained %t at %s", m.retained(), m.usual())
+			}
+		})
 	}
 }
 
@@ -227,11 +280,11 @@ func TestAnHourlyListThatIsSentTwiceKeepsItsKeys(t *testing.T) {
 		for _, seconds := range []int{0, 10} {
 			p.renew("k", &energy, false, at.Add(time.Duration(seconds)*time.Second))
 		}
-		if p.age(at.Add(59 * time.Minute)) {
+		if p.age(at.Add(59*time.Minute), 0) {
 			t.Errorf("null in hour %d", hour)
 		}
 	}
-	if !p.age(start.Add(12 * time.Hour)) {
+	if !p.age(start.Add(12*time.Hour), 0) {
 		t.Error("not null after seven silent hours")
 	}
 }

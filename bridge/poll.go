@@ -48,7 +48,7 @@ type asked struct {
 
 // every is the time between two readings.
 func (a *asked) every() time.Duration {
-	every := cmp.Or(a.meter.config.Every, a.meter.config.Driver.Every, usualEvery)
+	every := a.meter.usual()
 	if s, can := a.session.(drivers.Sparing); can {
 		every *= time.Duration(s.Rest())
 	}
