@@ -166,6 +166,32 @@ func (g *gateway) stop() {
 	}
 }
 
+// idle is a bridge of the configuration that does not run.
+func (g *gateway) idle() *Bridge {
+	g.t.Helper()
+	c, err := g.load()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	b, err := New(c, Options{Log: zerolog.Nop()})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return b
+}
+
+// atWork is a gateway that reads one meter, called main, and has its broker.
+func atWork(t *testing.T) (*brokertest.Broker, *tcpMeter, *gateway) {
+	t.Helper()
+	b := brokertest.New(t)
+	b.Start()
+	t.Cleanup(b.Stop)
+	m, g := newTCPMeter(t), newGateway(t)
+	g.configure(b, p1Meter("main", m.port(), ""))
+	g.start()
+	return b, m, g
+}
+
 func p1Meter(name, port, more string) string {
 	return fmt.Sprintf("[[meter]]\nname = %q\ndriver = \"p1\"\nport = %q\n%s\n", name, port, more)
 }
@@ -187,11 +213,7 @@ func untilField(b *brokertest.Broker, topic, key, want string) brokertest.Messag
 }
 
 func TestATelegramBecomesAState(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, g := atWork(t)
 	b.UntilIs("meter2mqtt/bridge/availability", "online")
 	b.UntilIs("meter2mqtt/main/availability", "offline")
 	m.say(telegram("0-0:96.1.1(4B31)", "1-0:1.8.1(000100.100*kWh)", "1-0:1.8.2(000200.200*kWh)", "1-0:1.7.0(00.193*kW)"))
@@ -220,11 +242,7 @@ func TestATelegramBecomesAState(t *testing.T) {
 }
 
 func TestADamagedTelegramIsCountedAndNotPublished(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, _ := atWork(t)
 	good := telegram("1-0:1.8.0(000100.100*kWh)")
 	m.say(strings.Replace(good, "100.100", "100.101", 1), good)
 	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "100.100")
@@ -238,11 +256,7 @@ func TestADamagedTelegramIsCountedAndNotPublished(t *testing.T) {
 }
 
 func TestAWrongTotalIsHeldBackAndTold(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, _ := atWork(t)
 	m.say(telegram("1-0:1.8.0(005686.900*kWh)", "1-0:1.7.0(00.100*kW)"))
 	untilField(b, "meter2mqtt/main/state", "1-0:1.7.0", "100")
 	m.say(telegram("1-0:1.8.0(000000.000*kWh)", "1-0:1.7.0(00.200*kW)"))
@@ -353,11 +367,7 @@ func TestValuesAreAlsoPublishedAsPlainText(t *testing.T) {
 }
 
 func TestHomeAssistantsBirthIsAnsweredWithEverything(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, _ := atWork(t)
 	m.say(telegram("1-0:1.8.0(000001.000*kWh)"))
 	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.000")
 	b.Forget()
@@ -411,11 +421,7 @@ func TestAFloodOfReloadsIsAnsweredAndNotDone(t *testing.T) {
 }
 
 func TestALineThatComesBackIsReadAgain(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, _ := atWork(t)
 	m.say(telegram("1-0:1.8.0(000001.000*kWh)"))
 	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.000")
 	m.hangUp()
@@ -430,25 +436,13 @@ func TestTwoGatewaysDoNotShareAState(t *testing.T) {
 	g.configure(b, p1Meter("main", "tcp://127.0.0.1:1", ""))
 	g.start()
 	untilLog(t, g, "gateway started", 1)
-	c, err := g.load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := New(c, Options{Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := second.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "another gateway") {
+	if err := g.idle().Run(context.Background()); err == nil || !strings.Contains(err.Error(), "another gateway") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestAChannelThatNoMeterIsBehindIsNotPublished(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, _ := atWork(t)
 	m.say(telegram("1-0:1.7.0(00.193*kW)",
 		"0-1:24.1.0(003)", "0-1:96.1.0()", "0-1:24.2.1(700101010000W)(00000000)",
 		"0-2:24.1.0(003)", "0-2:96.1.0(4731)", "0-2:24.2.1(260131230000W)(00246.138*m3)"))

@@ -464,11 +464,7 @@ func TestParametersOutliveARestartAsTheyAre(t *testing.T) {
 }
 
 func TestAMeterThatOnlySpeaksTakesNoCommand(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, _ := atWork(t)
 	m.say(telegram("1-0:1.7.0(00.193*kW)"))
 	b.UntilIs("meter2mqtt/main/availability", "online")
 	for _, verb := range []string{"set", "get"} {

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/bridge/status"
@@ -91,14 +89,7 @@ func TestAJournalThatCannotBeOpenedEndsTheGatewayWithARemedy(t *testing.T) {
 	g := newGateway(t)
 	put(t, filepath.Join(g.stateDir(), "journal"), "a file where a folder should be")
 	g.configure(brokertest.New(t), p1Meter("main", "tcp://127.0.0.1:1", ""))
-	c, err := g.load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := New(c, Options{Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := g.idle()
 	if err := b.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "state.dir: ") || !strings.Contains(drivers.Hint(err), "written to") {
 		t.Errorf("got %v, hint %q", err, drivers.Hint(err))
 	}
@@ -172,16 +163,8 @@ func TestADoorThatCannotBeOpenedIsToldAndReadingsGoOn(t *testing.T) {
 func TestTheAppServesItsPageToTheSupervisor(t *testing.T) {
 	b, g := brokertest.New(t), newGateway(t)
 	g.configure(b, p1Meter("main", "tcp://127.0.0.1:1", ""))
-	c, err := g.load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.HTTP.Ingress = "127.0.0.1:0"
-	gateway, err := New(c, Options{Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateway.state = &state{}
+	gateway := g.idle()
+	gateway.config.HTTP.Ingress, gateway.state = "127.0.0.1:0", &state{}
 	doors := gateway.doors(t.Context())
 	if len(doors) != 1 || doors[0].Guard == nil {
 		t.Fatalf("%d doors", len(doors))
@@ -221,11 +204,7 @@ func TestTheSupervisorIsAskedForItsBrokerAtEachConnection(t *testing.T) {
 
 // What was announced of a meter goes with it, also while the gateway did not run.
 func TestAMeterThatWasTakenOutIsTakenOutOfTheBroker(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, g := atWork(t)
 	m.say(telegram("1-0:1.8.0(000001.000*kWh)"))
 	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.000")
 	const device = "homeassistant/device/meter2mqtt_main/config"
@@ -239,11 +218,7 @@ func TestAMeterThatWasTakenOutIsTakenOutOfTheBroker(t *testing.T) {
 }
 
 func TestDiscoveryThatIsSwitchedOffTakesOutWhatWasAnnounced(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, g := atWork(t)
 	m.say(telegram("1-0:1.8.0(000001.000*kWh)"))
 	const device = "homeassistant/device/meter2mqtt_main/config"
 	b.Until("discovery", func(m brokertest.Message) bool { return m.Topic == device && m.Payload != "" })
@@ -265,14 +240,7 @@ func TestDiscoveryThatIsSwitchedOffTakesOutWhatWasAnnounced(t *testing.T) {
 func TestThePageIsRefusedWhatThereIsNot(t *testing.T) {
 	g := newGateway(t)
 	g.configure(brokertest.New(t), p1Meter("main", "tcp://127.0.0.1:1", ""))
-	c, err := g.load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := New(c, Options{Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := g.idle()
 	if _, known := b.Frames("nobody"); known {
 		t.Error("frames of nobody")
 	}
@@ -290,14 +258,7 @@ func TestThePageIsRefusedWhatThereIsNot(t *testing.T) {
 func TestAGatewayThatHangsTellsThatAlone(t *testing.T) {
 	g := newGateway(t)
 	g.configure(brokertest.New(t), p1Meter("main", "tcp://127.0.0.1:1", ""))
-	c, err := g.load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := New(c, Options{Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := g.idle()
 	b.started = time.Now().Add(-time.Hour)
 	b.draining.beat(time.Hour)
 	b.meters[0].mu.Lock() // what hangs holds it

@@ -484,11 +484,7 @@ func TestAHomeAssistantThatIsOfNoUseIsToldWithItsRemedy(t *testing.T) {
 
 func TestWithoutATokenItIsSaidOnce(t *testing.T) {
 	t.Setenv("SUPERVISOR_TOKEN", "")
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, m, g := atWork(t)
 	m.say(telegram("1-0:1.8.0(000001.000*kWh)"))
 	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.000")
 	g.stop()

@@ -91,11 +91,7 @@ func TestRequestsThatCannotBe(t *testing.T) {
 }
 
 func TestTheLogLevelChanges(t *testing.T) {
-	b, m, g := brokertest.New(t), newTCPMeter(t), newGateway(t)
-	b.Start()
-	defer b.Stop()
-	g.configure(b, p1Meter("main", m.port(), ""))
-	g.start()
+	b, _, g := atWork(t)
 	b.UntilIs("meter2mqtt/bridge/availability", "online")
 	b.Publish("meter2mqtt/bridge/request/log_level", "error", false)
 	b.UntilIs("meter2mqtt/bridge/response/log_level", `{"ok":true}`)
