@@ -2,12 +2,14 @@ package bridge
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
+	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 )
 
@@ -79,10 +81,13 @@ func TestRequestsThatCannotBe(t *testing.T) {
 	g.start()
 	b.UntilIs("meter2mqtt/bridge/availability", "online")
 	for name, c := range map[string]struct{ payload, want string }{
-		"poll":      {"nobody", "there is no meter"},
-		"log_level": {"loud", "there are trace, debug, info, warn, error"},
-		"record":    {"", "name one of its meters"},
+		"poll":        {"nobody", "there is no meter"},
+		"log_level":   {"loud", "there are trace, debug, info, warn, error"},
+		"record":      {"", "name one of its meters"},
+		"resume":      {"nobody", "there is no meter"},
+		"self_update": {"now", "there are reload, scan, poll, log_level, pause, resume and record"},
 	} {
+
 		b.Publish("meter2mqtt/bridge/request/"+name, c.payload, false)
 		b.Until(name+" refused", func(m brokertest.Message) bool {
 			return m.Topic == "meter2mqtt/bridge/response/"+name && strings.Contains(m.Payload, c.want) && field(m.Payload, "ok") == "false"
@@ -144,5 +149,55 @@ func TestARequestToPollIsAnsweredWhenItIsDone(t *testing.T) {
 		if got := poll(); field(got, "ok") != "false" || !strings.Contains(field(got, "error"), c.want) {
 			t.Errorf("answered %s, want %q", got, c.want)
 		}
+	}
+}
+
+// What is retained would be done again at each connection.
+func TestARetainedRequestIsRefused(t *testing.T) {
+	g := newGateway(t)
+	g.configure(brokertest.New(t), p1Meter("main", "tcp://127.0.0.1:1", ""))
+	b := g.idle()
+	for _, name := range []string{"reload", "scan", "poll", "log_level", "pause", "resume", "record"} {
+		_, err := b.carryOut(t.Context(), name, mqttlink.Received{Payload: []byte("main"), Retained: true})
+		if err == nil || !strings.Contains(err.Error(), "the request is retained") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAPollOfAMeterThatOnlySpeaksPublishesWhatItSaidLast(t *testing.T) {
+	b, m, _ := atWork(t)
+	m.say(telegram("1-0:1.8.0(000001.000*kWh)"))
+	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.000")
+	b.Forget()
+	b.Publish("meter2mqtt/bridge/request/poll", "main", false)
+	b.UntilIs("meter2mqtt/bridge/response/poll", `{"ok":true}`)
+	untilField(b, "meter2mqtt/main/state", "1-0:1.8.0", "1.000")
+}
+
+// A line that is down is told at once, and resumed or searched by nobody.
+func TestALineThatIsDownIsToldToWhoeverAsksForIt(t *testing.T) {
+	b, g := brokertest.New(t), newGateway(t)
+	b.Start()
+	defer b.Stop()
+	var tables strings.Builder
+	for _, name := range []string{"one", "two"} {
+		tables.WriteString(strings.Replace(p1Meter(name, "tcp://127.0.0.1:"+map[string]string{"one": "1", "two": "2"}[name], ""), `"p1"`, `"mbus"`, 1) + "address = \"1\"\n")
+	}
+	g.configure(b, tables.String())
+	g.start()
+	b.UntilIs("meter2mqtt/bridge/availability", "online")
+	for _, c := range []struct{ request, payload, want string }{
+		{"poll", "one", "meter one: " + errOffline.Error()},
+		{"scan", "{}", "several lines can be searched: there is tcp://127.0.0.1:1, tcp://127.0.0.1:2"},
+		{"scan", `{"port":"tcp://127.0.0.1:1"}`, errOffline.Error()},
+		{"scan", `{"bauds":[` + strings.Repeat("300,", maxSpeeds) + `300]}`, "speeds, at most"},
+		{"resume", "one", ""}, // it was not paused
+	} {
+		b.Forget()
+		b.Publish("meter2mqtt/bridge/request/"+c.request, c.payload, false)
+		b.Until("an answer to "+c.payload, func(m brokertest.Message) bool {
+			return m.Topic == "meter2mqtt/bridge/response/"+c.request && strings.Contains(m.Payload, c.want) && field(m.Payload, "ok") == strconv.FormatBool(c.want == "")
+		})
 	}
 }
