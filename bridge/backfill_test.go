@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rs/zerolog"
 
+	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
 	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
@@ -172,5 +175,101 @@ func TestHolesThatMeetBecomeOne(t *testing.T) {
 	}
 	if len(holes) != maxHoles {
 		t.Errorf("%d holes are kept", len(holes))
+	}
+}
+
+// A row is kept only where the meter can have shown it.
+func TestARowThatCannotBeTheMetersIsNotKept(t *testing.T) {
+	_, m := lateMeter(t, &fakeHome{}) // which shows 112 kWh at noon
+	at := lateNoon.Add(-6 * 24 * time.Hour)
+	for name, c := range map[string]struct {
+		v    drivers.Value
+		kept bool
+	}{
+		"below what it shows":       {drivers.Value{Number: drivers.NewDecimal(50, 0)}, true},
+		"above what it shows":       {drivers.Value{Number: drivers.NewDecimal(113, 0)}, false},
+		"the meter doubts it":       {drivers.Value{Number: drivers.NewDecimal(50, 0), Flags: drivers.MeterError}, false},
+		"beyond the meter's digits": {drivers.Value{Number: drivers.NewDecimal(50, 0), Flags: drivers.Overflow}, false},
+		"no number":                 {drivers.Value{Kind: drivers.Text, Text: "50"}, false},
+	} {
+		before := len(m.registers.Logs["1-0:1.8.0"].Hours)
+		at = at.Add(time.Hour)
+		m.keepLogged("1-0:1.8.0", &c.v, at)
+		if kept := len(m.registers.Logs["1-0:1.8.0"].Hours) > before; kept != c.kept {
+			t.Errorf("%s: kept %t", name, kept)
+		}
+	}
+	m.keepLogged("1-0:9.9.9", &drivers.Value{Number: drivers.NewDecimal(1, 0)}, at)
+	if log := m.registers.Logs["1-0:9.9.9"]; log != nil {
+		t.Errorf("a register that the meter does not show: %v", log)
+	}
+}
+
+// A stamp without a zone names two moments once a year.
+func TestARowWhoseTimeNobodyKnowsIsLeftOut(t *testing.T) {
+	_, m := lateMeter(t, &fakeHome{})
+	gap := statistics.Hole{From: lateNoon.Add(-48 * time.Hour), To: lateNoon}
+	holes := len(m.registers.Holes)
+	r := drivers.Reading{Time: drivers.Stamp{Wall: lateNoon.Add(-24 * time.Hour)}}
+	if at := m.acceptHistory(&r, gap); !at.IsZero() || len(m.registers.Holes) != holes {
+		t.Errorf("written at %s, holes %v", at, m.registers.Holes)
+	}
+	r.Time.Zoned = true
+	if at := m.acceptHistory(&r, gap); !at.Equal(r.Time.Wall) {
+		t.Errorf("written at %s", at)
+	}
+}
+
+// A gap that has become another one while its rows came is not filled by them.
+func TestAGapIsFilledUpToWhatCame(t *testing.T) {
+	_, m := lateMeter(t, &fakeHome{})
+	hour := func(h int) time.Time { return lateNoon.Add(time.Duration(h) * time.Hour) }
+	gap := statistics.Hole{From: hour(-9), To: hour(-3)}
+	m.gaps = []statistics.Hole{gap, {From: hour(-2), To: hour(-1)}}
+	for _, c := range []struct {
+		gap  statistics.Hole
+		upTo time.Time
+		want []statistics.Hole
+	}{
+		{statistics.Hole{From: hour(-8), To: hour(-3)}, hour(-3), []statistics.Hole{gap, {From: hour(-2), To: hour(-1)}}},
+		{gap, hour(-5), []statistics.Hole{{From: hour(-5), To: hour(-3)}, {From: hour(-2), To: hour(-1)}}},
+		{statistics.Hole{From: hour(-5), To: hour(-3)}, hour(-3), []statistics.Hole{{From: hour(-2), To: hour(-1)}}},
+		{statistics.Hole{From: hour(-2), To: hour(-1)}, hour(0), []statistics.Hole{}},
+		{statistics.Hole{From: hour(-2), To: hour(-1)}, hour(0), []statistics.Hole{}},
+	} {
+		m.fillGap(c.gap, c.upTo)
+		if diff := cmp.Diff(c.want, m.gaps, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("filled from %s to %s: -want +got\n%s", c.gap.From, c.upTo, diff)
+		}
+	}
+}
+
+// It is told when a clock goes wrong and when it is right again, not in between.
+func TestAClockThatIsOffIsToldOnceAndWhenItIsRightAgain(t *testing.T) {
+	m := lonely(t)
+	var log brokertest.Log
+	m.log = zerolog.New(&log)
+	told := func(off time.Duration, zoned bool) string {
+		before := len(log.String())
+		m.watchClock(&drivers.Reading{Received: lateNoon, Time: drivers.Stamp{Wall: lateNoon.Add(off), Zoned: zoned}})
+		return log.String()[before:]
+	}
+	for _, c := range []struct {
+		off   time.Duration
+		zoned bool
+		want  string
+	}{
+		{10 * time.Hour, false, ""},
+		{-time.Minute, true, ""},
+		{-6 * time.Minute, true, "clock is off"},
+		{7 * time.Minute, true, ""},
+		{-270 * time.Second, true, ""}, // neither off anew nor right
+		{time.Minute, true, "clock is right again"},
+		{time.Second, true, ""},
+		{5 * time.Minute, true, "clock is off"},
+	} {
+		if got := told(c.off, c.zoned); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("off by %s: told %q, want %q", c.off, got, c.want)
+		}
 	}
 }
