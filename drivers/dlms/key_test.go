@@ -26,6 +26,9 @@ func TestKeysAreTakenAsTheyAreMeant(t *testing.T) {
 	if !text.Equal(mustKey(t, "7369787465656e206c65747465727321")) {
 		t.Error("16 characters are not taken as the key itself")
 	}
+	if k, err := ParseKey(" ~fifteen letters"[1:]); err != nil || k.IsZero() {
+		t.Errorf("a key with the last character that can be printed: %v", err)
+	}
 	if k, err := ParseKey("  "); err != nil || !k.IsZero() {
 		t.Errorf("nothing is %v, %v, want no key", k, err)
 	}

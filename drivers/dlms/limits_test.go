@@ -86,7 +86,9 @@ func TestBodiesThatEndTooEarly(t *testing.T) {
 		{"a structure's description without its second type", "13 02 02 11", drivers.ErrShort},
 		{"a structure of a type that does not exist", "13 02 02 08 11 01 00", drivers.ErrSyntax},
 		{"a structure of structures without an end", "13" + strings.Repeat("0201", MaxDepth+1) + "11 01 00", drivers.ErrLong},
+		{"a structure of structures without an end, and no value", "13" + strings.Repeat("0201", MaxDepth+1) + "11 00", drivers.ErrLong},
 		{"a compact array without its length", "13 11", drivers.ErrShort},
+		{"a compact array of a byte too many", "13 11 03 0102", drivers.ErrShort},
 		{"half a structure in a compact array", "13 02 02 11 11 03 010203", drivers.ErrShort},
 		{"half an array in a compact array", "13 01 0002 11 03 010203", drivers.ErrShort},
 	} {
