@@ -149,12 +149,14 @@ func (f *flight) since(dst []byte, from int64) []byte {
 type refusal struct {
 	at    time.Time
 	frame drivers.FrameError
-	bytes []byte // from the telegram before, or the refused one, to this one's end
+	from  int64  // where the bytes begin in the flight of the line
+	bytes []byte // from the telegram before, or the refused one, to this one's end, or to that of the good one behind
 	lead  int    // how many of them came before another one was refused
+	tail  int    // how many of them came since
 }
 
 // own are the bytes from the last refusal on, if one went before.
-func (r *refusal) own() []byte { return r.bytes[r.lead:] }
+func (r *refusal) own() []byte { return r.bytes[r.lead : len(r.bytes)-r.tail] }
 
 // lostFrames are a meter's last refused frames. Their memory is used again.
 type lostFrames struct {
@@ -170,6 +172,12 @@ type lostFrames struct {
 
 // dealt notes that a good telegram has ended.
 func (r *lostFrames) dealt(f *flight) {
+	if r.again && r.count > 0 {
+		slot := &r.ring[(r.count-1)%flightFrames]
+		size := len(slot.bytes) - slot.tail
+		slot.bytes = f.since(slot.bytes[:size], slot.from+int64(size))
+		slot.tail = len(slot.bytes) - size
+	}
 	r.before, r.again = r.last, false
 	r.last = f.keep(r.place, r.before)
 }
@@ -195,7 +203,8 @@ func (r *lostFrames) note(e *drivers.FrameError, now time.Time, f *flight) {
 	slot := &r.ring[r.count%flightFrames]
 	r.count++
 	slot.at, slot.frame = now, *e
-	slot.bytes, slot.lead = f.since(slot.bytes[:0], r.before), 0
+	slot.bytes, slot.lead, slot.tail = f.since(slot.bytes[:0], r.before), 0, 0
+	slot.from = f.now() - int64(len(slot.bytes))
 	if r.again {
 		slot.lead = max(0, len(slot.bytes)-int(f.now()-r.last))
 	}

@@ -60,7 +60,13 @@ func reportHead(c config.Config, version string, meters []*meter) report.Head {
 	for _, m := range meters {
 		told.Meters = append(told.Meters, m.reported())
 	}
-	return report.Head{Version: version, Made: time.Now().UTC().Truncate(time.Second), Config: told}
+	head := report.Head{Version: version, Made: time.Now().UTC().Truncate(time.Second), Config: told}
+	for _, m := range told.Meters {
+		if m.Options["key"] != "" {
+			head.Notes = []string{"key and auth_key in options are stand-ins: they open the frames of this report, which were enciphered anew, and nothing that the meter sends"}
+		}
+	}
+	return head
 }
 
 // reported is what is told of a meter beside its frames.
@@ -102,9 +108,9 @@ func (m *meter) report() report.Meter {
 	for _, channel := range m.channels {
 		hidden = append(hidden, channel.Meter.ID)
 	}
-	r := report.Meter{Name: c.Name, Driver: c.Driver, Options: c.Options, Zones: zonesOf(m), Hidden: hidden}
+	r := report.Meter{Name: c.Name, Driver: c.Driver, Options: c.Options, Zones: zonesOf(m), Hidden: hidden, Reads: m.counts.good > 0}
 	for _, f := range m.lostFrames.copies() {
-		r.Frames = append(r.Frames, report.Frame{At: f.at, Kind: report.Kind(&f.frame), Bytes: f.bytes})
+		r.Frames = append(r.Frames, report.Frame{At: f.at, Kind: report.Kind(&f.frame), From: f.from, Bytes: f.bytes})
 	}
 	return r
 }

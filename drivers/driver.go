@@ -38,19 +38,31 @@ type Driver struct {
 	// line; nil: only a session knows them, or there are none.
 	Parameters func(Config) []Parameter
 
-	NewConfig  func() Config                                               // a pointer to defaults; its koanf tags are the keys
-	NewDecoder func(Config, Zones) (Decoder, error)                        // captured bytes in, readings out; every protocol has one
-	Explain    func(Config, Zones, []byte) ([]Span, error)                 // what each byte of captured telegrams means; pure; nil: cannot
-	Sniff      func([]byte) Sniff                                          // whether a line speaks this protocol by itself; pure; nil: its meters do not
-	Tune       func(context.Context, Line) (Mode, error)                   // finds and sets the mode of a line before it is listened to; nil: the configuration says it
-	Dial       func(context.Context, Line, Config, Zones) (Session, error) // nil: its meters only push
-	Scan       func(context.Context, Line, Config, Search) error           // nil: a line cannot be searched
-	Ways       []string                                                    // how Scan can look: "primary", "secondary"
+	NewConfig  func() Config                                                         // a pointer to defaults; its koanf tags are the keys
+	NewDecoder func(Config, Zones) (Decoder, error)                                  // captured bytes in, readings out; every protocol has one
+	Explain    func(Config, Zones, []byte) ([]Span, error)                           // what each byte of captured telegrams means; pure; nil: cannot
+	Reseal     func(from, to Config, z Zones, b []byte, hide Hide) (Resealed, error) // puts ciphered telegrams under other keys; pure; nil: none are ciphered
+	Sniff      func([]byte) Sniff                                                    // whether a line speaks this protocol by itself; pure; nil: its meters do not
+	Tune       func(context.Context, Line) (Mode, error)                             // finds and sets the mode of a line before it is listened to; nil: the configuration says it
+	Dial       func(context.Context, Line, Config, Zones) (Session, error)           // nil: its meters only push
+	Scan       func(context.Context, Line, Config, Search) error                     // nil: a line cannot be searched
+	Ways       []string                                                              // how Scan can look: "primary", "secondary"
 }
 
 // Push says whether the driver's meters speak unasked: the bridge then feeds
 // the line to a Decoder.
 func (d Driver) Push() bool { return d.Dial == nil }
+
+// Hide gives a clear text, captured bytes of a meter of this configuration, without
+// what tells whose it is: as many bytes.
+type Hide func(c Config, text []byte) []byte
+
+// Resealed are captured bytes as a meter with other keys would have sent them. Checks
+// around what is ciphered are as they were, so they need not fit any more.
+type Resealed struct {
+	Bytes []byte
+	Done  []bool // of each byte: it belongs to a ciphered telegram that was dealt with
+}
 
 // Config is a driver's own part of a [[meter]] table. Validate reports every
 // mistake, joined; each names its key.

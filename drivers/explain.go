@@ -138,6 +138,22 @@ func (l Layer) Printed(data []byte) Layer {
 	return l
 }
 
+// Put writes other bytes, as many as the layer has, to where its own stand in a copy
+// of the input, and notes in done where that is. Hexadecimal text stays text.
+func (l Layer) Put(dst []byte, done []bool, data []byte) {
+	const digits = "0123456789ABCDEF"
+	for i, at := range l.at {
+		switch {
+		case at < 0 || i >= len(data):
+		case l.width == 2:
+			dst[at], dst[at+1] = digits[data[i]>>4], digits[data[i]&0x0F]
+			done[at], done[at+1] = true, true
+		default:
+			dst[at], done[at] = data[i], true
+		}
+	}
+}
+
 // Mark says what the bytes from one to before another are. It gives a handle for
 // Read and Blame.
 func (l Layer) Mark(from, to int, name, text string) int {

@@ -43,6 +43,24 @@ func keyLength(key string) int {
 	return len(key)
 }
 
+// hasKey says whether a driver's keys hold one of a cipher.
+func hasKey(c drivers.Config) bool {
+	value := reflect.ValueOf(c)
+	if value.Kind() != reflect.Pointer || value.Elem().Kind() != reflect.Struct {
+		return false
+	}
+	for i := range value.Elem().NumField() {
+		field := value.Elem().Type().Field(i)
+		if standIns[field.Tag.Get("koanf")] == "" || !field.IsExported() {
+			continue
+		}
+		if secret, ok := reflect.TypeAssert[drivers.Secret](value.Elem().Field(i)); ok && !secret.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
 // StandIn is a copy of a driver's keys with those secrets and ids in it that a
 // report shows.
 func StandIn(c drivers.Config) drivers.Config {

@@ -78,11 +78,13 @@ func TestMaskedTelegramsAreRefusedForTheSameReason(t *testing.T) {
 			}
 			config := configOf(t, c.driver, file)
 			ids := idsOf(t, c.driver, config, b)
-			m, kept, err := capture.Mask(c.driver, config, drivers.Zones{}, b, ids)
+			masking := capture.Masking{Driver: c.driver, Options: config, Shown: config, Hidden: ids}
+			got, err := masking.Mask(b)
+			m := got.Bytes
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !kept {
+			if !got.Kept {
 				left++
 				t.Logf("%s %s: left out", c.driver.Name, filepath.Base(file))
 				continue

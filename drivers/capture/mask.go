@@ -15,36 +15,170 @@ import (
 // shorter one is found by chance.
 const leastHidden = 4
 
+// leastText is how many characters are text: ciphertext looks like it for no longer.
+const leastText = 24
+
 // maxRepairs bounds how many checks of a capture are made good: radio telegrams
 // have 17 at most.
 const maxRepairs = 64
 
+// Masking is how captured bytes of one meter are made fit to be shown: without
+// what tells whose meter it is, and without anything that its keys open.
+type Masking struct {
+	Driver  drivers.Driver
+	Options drivers.Config // the meter's
+	Shown   drivers.Config // the same with stand-ins for keys and ids, of the same lengths
+	Zones   drivers.Zones
+	Hidden  []string // ids, keys and passwords that are known
+}
+
+// Masked is what Mask makes of captured bytes.
+type Masked struct {
+	Bytes []byte
+	// Kept says that with the options that are shown the same places are refused for
+	// the same kinds of reason; if not, the bytes show something else.
+	Kept bool
+	// Opaque are the stretches in which nothing is known to be in clear, and which
+	// may hold ciphertext of the meter.
+	Opaque []Stretch
+
+	before []drivers.Span
+}
+
+// Stretch is where bytes stand: from one to before another.
+type Stretch struct{ From, To int }
+
 // Mask gives a copy of captured bytes in which nothing tells whose meter it is:
-// the texts in hidden, in any form that a wire has for them, and what the
-// telegrams themselves call an id. Each is replaced by as many zeros. Checks that
-// fitted are made to fit again and those that did not still do not, so a decoder
-// refuses the same frames. kept is false if that did not succeed: then the masked
-// bytes show something else.
-func Mask(d drivers.Driver, c drivers.Config, z drivers.Zones, b []byte, hidden []string) (masked []byte, kept bool, err error) {
-	m := masker{b: bytes.Clone(b), parity: hasParity(b)}
-	before, err := d.Explain(c, z, b)
+// the texts in Hidden, in any form that a wire has for them, and what the telegrams
+// themselves call an id. Each is replaced by as many zeros. Ciphered telegrams are
+// put under the keys that are shown; where they do not open, zeros stand for what
+// they hold. Checks that fitted are made to fit again and those that did not still
+// do not, so a decoder refuses the same frames.
+func (g *Masking) Mask(b []byte) (Masked, error) {
+	before, err := g.Driver.Explain(g.Options, g.Zones, b)
 	if err != nil {
-		return nil, false, err
+		return Masked{}, err
 	}
-	for i := range before {
-		m.hideSpan(&before[i])
+	m := masker{b: bytes.Clone(b), parity: hasParity(b)}
+	if g.Driver.Reseal != nil {
+		resealed, err := g.Driver.Reseal(g.Options, g.Shown, g.Zones, b, g.hide)
+		if err != nil {
+			return Masked{}, err
+		}
+		m.b, m.done = resealed.Bytes, resealed.Done
 	}
-	for _, text := range hidden {
-		m.hide(text)
+	m.hideAll(before, g.Hidden)
+	after, err := m.repair(g, before)
+	return Masked{m.b, err == nil && sameVerdict(before, after), m.opaque(before), before}, err
+}
+
+// Blank makes zeros of stretches of masked bytes, in a copy, and makes checks fit
+// again that fitted.
+func (g *Masking) Blank(m Masked, stretches ...Stretch) (Masked, error) {
+	m.Bytes = bytes.Clone(m.Bytes)
+	for _, s := range stretches {
+		clear(m.Bytes[s.From:s.To])
 	}
-	after, err := m.repair(d, c, z, before)
-	return m.b, err == nil && sameVerdict(before, after), err
+	again := masker{b: m.Bytes}
+	_, err := again.repair(g, m.before)
+	return m, err
+}
+
+// hide masks a clear text that nothing has to be opened of.
+func (g *Masking) hide(c drivers.Config, text []byte) []byte {
+	m := masker{b: bytes.Clone(text), parity: hasParity(text)}
+	before, err := g.Driver.Explain(c, g.Zones, text)
+	if err != nil {
+		return make([]byte, len(text))
+	}
+	m.hideAll(before, g.Hidden)
+	plain := *g
+	plain.Shown = c
+	if _, err := m.repair(&plain, before); err != nil {
+		return make([]byte, len(text))
+	}
+	return m.b
 }
 
 // masker replaces bytes.
 type masker struct {
 	b      []byte
-	parity bool // each byte has even parity in bit 7
+	done   []bool // of each byte: it is as it should be
+	parity bool   // each byte has even parity in bit 7
+}
+
+// hideAll masks what spans and texts tell.
+func (m *masker) hideAll(spans []drivers.Span, hidden []string) {
+	for i := range spans {
+		m.hideSpan(&spans[i])
+	}
+	for _, text := range hidden {
+		m.hide(text)
+	}
+}
+
+// clearSpans are the names of spans that show how a telegram is built, whether what
+// it holds is ciphered or not.
+var clearSpans = map[string]bool{
+	"flag": true, "frame format": true, "destination address": true, "source address": true, "control": true, "HCS": true, "FCS": true,
+	"start": true, "stop": true, "L-field": true, "C-field": true, "A-field": true, "CI-field": true, "SAP": true, "checksum": true,
+	"LLC header": true, "wrapper version": true, "source port": true, "destination port": true, "length": true, "fill": true,
+	"block control": true, "block number": true, "acknowledged block": true, "LEN": true, "APDU tag": true,
+	"end mark": true, "CRC": true, "line end": true, "text of the receiver": true,
+	"identification number": true, "manufacturer": true, "version": true, "medium": true,
+	"access number": true, "status": true, "configuration": true, "configuration extension": true,
+	"network layer": true, "authentication": true, "communication control": true, "sender": true, "session number": true, "payload CRC": true,
+}
+
+// clearParts are words that the names of those parts begin with which a decoder has
+// read in clear.
+var clearParts = [...]string{"notification", "identification", "data line"}
+
+// opaque are the stretches that are neither dealt with nor in clear.
+func (m *masker) opaque(spans []drivers.Span) (all []Stretch) {
+	if m.done == nil {
+		return nil
+	}
+	for _, s := range spans {
+		if clearSpans[s.Name] || isClear(s.In) || m.isText(s.Offset, s.Offset+s.Length) {
+			continue
+		}
+		for at := s.Offset; at < s.Offset+s.Length; at++ {
+			switch last := len(all) - 1; {
+			case m.done[at]:
+			case last >= 0 && all[last].To == at:
+				all[last].To++
+			default:
+				all = append(all, Stretch{at, at + 1})
+			}
+		}
+	}
+	return all
+}
+
+// isText says whether bytes are characters, perhaps with parity: more than can be by
+// chance.
+func (m *masker) isText(from, to int) bool {
+	for _, c := range m.b[from:to] {
+		if m.parity {
+			c &= 0x7F
+		}
+		if c < ' ' && c != '\r' && c != '\n' || c >= 0x7F {
+			return false
+		}
+	}
+	return to-from >= leastText
+}
+
+func isClear(in []string) bool {
+	for _, part := range in {
+		for _, word := range clearParts {
+			if strings.HasPrefix(part, word) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // hasParity says whether b are seven bits with even parity.
@@ -131,6 +265,9 @@ func (m *masker) blank(c, digit byte) byte {
 }
 
 func (m *masker) set(i int, c byte) {
+	if m.done != nil && m.done[i] {
+		return
+	}
 	if m.parity && bits.OnesCount8(c&0x7F)%2 != 0 {
 		c |= 0x80
 	}
@@ -217,20 +354,20 @@ func (m *masker) replace(pattern []byte, with func(i int) byte) {
 }
 
 // repair makes checks fit that fitted before, and spoils those that fit by chance.
-func (m *masker) repair(d drivers.Driver, c drivers.Config, z drivers.Zones, before []drivers.Span) ([]drivers.Span, error) {
-	wrong := map[int]bool{} // checks that did not fit
+func (m *masker) repair(g *Masking, before []drivers.Span) ([]drivers.Span, error) {
+	wrong := map[int]bool{} // what did not fit
 	for _, s := range before {
-		if s.Fit != "" {
+		if s.Fit != "" || s.Bad && strings.Contains(s.Text, drivers.ErrChecksum.Error()) {
 			wrong[s.Offset] = true
 		}
 	}
 	for range maxRepairs {
-		after, err := d.Explain(c, z, m.b)
+		after, err := g.Driver.Explain(g.Shown, g.Zones, m.b)
 		if err != nil || !m.mend(after, wrong) && !m.spoil(before, after) {
 			return after, err
 		}
 	}
-	return d.Explain(c, z, m.b)
+	return g.Driver.Explain(g.Shown, g.Zones, m.b)
 }
 
 // mend makes the first check fit that is wrong and was not.

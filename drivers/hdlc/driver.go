@@ -22,5 +22,6 @@ var Driver = drivers.Driver{
 		return newDecoder(c, z)
 	},
 	Explain: explain,
+	Reseal:  reseal,
 	Sniff:   sniff,
 }

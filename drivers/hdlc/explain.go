@@ -12,6 +12,14 @@ import (
 // explain says what each byte of an input means, telegrams that are refused
 // included. It goes the way of a Decoder, with a Decoder.
 func explain(c drivers.Config, z drivers.Zones, b []byte) ([]drivers.Span, error) {
+	x, err := explained(c, z, b)
+	if err != nil {
+		return nil, err
+	}
+	return x.e.Spans(), nil
+}
+
+func explained(c drivers.Config, z drivers.Zones, b []byte) (*explainer, error) {
 	d, err := newDecoder(c, z)
 	if err != nil {
 		return nil, err
@@ -22,7 +30,7 @@ func explain(c drivers.Config, z drivers.Zones, b []byte) ([]drivers.Span, error
 	x := explainer{d: d, e: e, whole: whole}
 	for x.step() {
 	}
-	return e.Spans(), nil
+	return &x, nil
 }
 
 type explainer struct {
@@ -32,6 +40,7 @@ type explainer struct {
 
 	frames, longs, blocks drivers.Layer // what the decoder has joined so far
 	joining               bool          // frames is a telegram that goes on
+	seals                 []drivers.Layer
 }
 
 // step takes what the decoder finds next, as nextAPDU does. false: no byte is left.
@@ -321,6 +330,7 @@ func (x *explainer) read(l drivers.Layer, apdu []byte, check drivers.Check) {
 func (x *explainer) content(l drivers.Layer, r *drivers.Reading, err error) {
 	lost, refused := errors.AsType[*drivers.FrameError](err)
 	if dlms.IsCiphered(l.Data) {
+		x.seals = append(x.seals, l)
 		sealed := dlms.ExplainCiphered(l)
 		switch {
 		case refused && len(sealed.Data) > 0:

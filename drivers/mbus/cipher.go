@@ -60,6 +60,7 @@ func (k *keys) counter(l *layers, data []byte) {
 // decipher opens the encrypted blocks of the telegram, in place.
 func (k *keys) decipher(l *layers) *flaw {
 	mode := l.header.mode()
+	l.data = l.at
 	data := l.b[l.at:]
 	switch {
 	case !l.header.sized || mode == modePlain:
@@ -105,6 +106,12 @@ func opened(data []byte) bool {
 
 // classic is mode 5: the IV is M, ID, V, T and eight times the access number.
 func (k *keys) classic(l *layers, data []byte) {
+	k.setIV(l)
+	k.chain(k.block, data)
+}
+
+// setIV is the IV of mode 5.
+func (k *keys) setIV(l *layers) {
 	a := l.header.meter
 	if !l.header.named {
 		a = l.link
@@ -113,7 +120,6 @@ func (k *keys) classic(l *layers, data []byte) {
 	for i := 8; i < aes.BlockSize; i++ {
 		k.iv[i] = l.header.access
 	}
-	k.chain(k.block, data)
 }
 
 // dynamic is mode 7: keys are derived from the message counter, and the MAC over
@@ -129,8 +135,7 @@ func (k *keys) dynamic(l *layers, data []byte) *flaw {
 	if err != nil {
 		return l.wrong("key derivation", l.at, drivers.ErrAuth, otherMode)
 	}
-	message := append(append([]byte{l.auth.control}, l.auth.counter...), l.b[l.ciAt:]...)
-	sum := cmac(mac, message)
+	sum := cmac(mac, l.authenticatedBytes())
 	if subtle.ConstantTimeCompare(sum[:len(l.auth.mac)], l.auth.mac) != 1 {
 		return l.wrong("MAC", l.ciAt, drivers.ErrAuth, wrongKey)
 	}
@@ -141,6 +146,11 @@ func (k *keys) dynamic(l *layers, data []byte) *flaw {
 	k.iv = [aes.BlockSize]byte{}
 	k.chain(enc, data)
 	return nil
+}
+
+// authenticatedBytes are what the MAC of mode 7 covers.
+func (l *layers) authenticatedBytes() []byte {
+	return append(append([]byte{l.auth.control}, l.auth.counter...), l.b[l.ciAt:]...)
 }
 
 // derive is the key of a message: the CMAC of its purpose, the counter, the ID

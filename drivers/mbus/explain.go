@@ -458,6 +458,9 @@ func (x *radio) step() bool {
 			l = x.whole.Cut(in.from, in.from+lost.Length)
 		}
 		l.Mark(0, len(l.Data), "damaged telegram", "")
+		if errors.Is(lost.Err, drivers.ErrChecksum) {
+			l.Mark(lost.Offset, lost.Offset+crcLength, "CRC", "of the block before")
+		}
 		if len(l.Data) > linkHeader {
 			markLink(l.In("telegram"))
 		}

@@ -38,9 +38,11 @@ type layers struct {
 	ciAt    int
 	cc      byte // communication control
 	session []byte
+	payload int  // where its payload CRC stands; 0: it has none
 	sealed  bool // its payload CRC fits
 	auth    authentication
 	header  header
+	data    int  // where it begins to be of the application's own; 0: that was not reached
 	extra   byte // the third byte of the configuration, mode 7
 	flaw    flaw // the one that is told, so that a refused telegram costs nothing
 }
@@ -142,16 +144,20 @@ func (l *layers) extended(ci byte, k *keys) *flaw {
 	if l.session = l.take(4); l.session == nil || len(l.b)-l.at < crcLength {
 		return l.short("extended link layer")
 	}
-	return l.payload(k)
+	return l.open(k)
 }
 
 // sessionCTR is AES-128-CTR, in bits 31 to 29 of the session number.
 const sessionCTR = 1
 
-// payload deciphers all behind the session number, and checks its CRC.
-func (l *layers) payload(k *keys) *flaw {
+// enciphered says whether what follows the session number is.
+func (l *layers) enciphered() bool { return l.session[3]>>5 == sessionCTR }
+
+// open deciphers all behind the session number, and checks its CRC.
+func (l *layers) open(k *keys) *flaw {
+	l.payload = l.at
 	rest := l.b[l.at:]
-	enciphered := l.session[3]>>5 == sessionCTR
+	enciphered := l.enciphered()
 	plain := payloadFits(rest)
 	switch {
 	case enciphered && k.set() && !plain:

@@ -31,6 +31,7 @@ var Wireless = drivers.Driver{
 		return NewWirelessDecoder(options, zoneOf(z))
 	},
 	Explain: explainWireless,
+	Reseal:  resealWireless,
 	Sniff:   sniffWireless,
 }
 

@@ -13,6 +13,14 @@ import (
 // explain says what each byte of an input means, telegrams that are refused
 // included. It goes the way of a Decoder, with a Decoder.
 func explain(c drivers.Config, z drivers.Zones, b []byte) ([]drivers.Span, error) {
+	x, err := explained(c, z, b)
+	if err != nil {
+		return nil, err
+	}
+	return x.e.Spans(), nil
+}
+
+func explained(c drivers.Config, z drivers.Zones, b []byte) (*explainer, error) {
 	d, err := newDecoder(c, z)
 	if err != nil {
 		return nil, err
@@ -24,7 +32,7 @@ func explain(c drivers.Config, z drivers.Zones, b []byte) ([]drivers.Span, error
 	x := explainer{d: d, e: e, whole: whole}
 	for x.step() {
 	}
-	return e.Spans(), nil
+	return &x, nil
 }
 
 type explainer struct {
@@ -32,6 +40,13 @@ type explainer struct {
 	e     *drivers.Explanation
 	whole drivers.Layer
 	start int // of the telegram at hand
+	seals []seal
+}
+
+// seal is a ciphered APDU, and what was sent in clear before it.
+type seal struct {
+	apdu drivers.Layer
+	head []byte
 }
 
 // step takes the next telegram, as framer.next does. false: there is none.
@@ -79,10 +94,10 @@ func (x *explainer) frame(k kind, start, after int) drivers.Layer {
 	switch k {
 	case ciphered:
 		l = l.In("ciphered telegram")
+		x.seals = append(x.seals, seal{apdu: l})
 		dlms.ExplainCiphered(l)
 	case headed:
-		l = l.In("ciphered telegram")
-		x.headed(l)
+		l = x.whole.Cut(start, x.headed(l.In("ciphered telegram"), x.whole.Data[start:])).In("ciphered telegram")
 	case shifted:
 		l = l.In("telegram with parity bits")
 		l.Mark(0, len(l.Data), "telegram", "even parity in bit 7 of each byte")
@@ -122,17 +137,21 @@ func (x *explainer) endMark(at int) int {
 	return next
 }
 
-// headed marks Poland's form.
-func (x *explainer) headed(l drivers.Layer) {
-	body, v := clearHeader(l.Data)
-	size, head, _ := cipherSize(l.Data, body+1)
-	if v != yes || head+size > len(l.Data) {
+// headed marks Poland's form, which l begins and b may have more of, and says where
+// in the input its end line ends.
+func (x *explainer) headed(l drivers.Layer, b []byte) (end int) {
+	body, v := clearHeader(b)
+	size, head, _ := cipherSize(b, body+1)
+	if v != yes || head+size > len(b) {
 		l.Mark(0, len(l.Data), "ciphered telegram", "")
-		return
+		return x.start + len(l.Data)
 	}
+	l = x.whole.Cut(x.start, x.start+head+size).In("ciphered telegram")
 	x.lines(l.Cut(0, body))
-	dlms.ExplainCiphered(apduOf(l, body, head+size))
-	x.endMark(x.start + head + size)
+	apdu := apduOf(l, body, head+size)
+	x.seals = append(x.seals, seal{apdu, l.Data[:body]})
+	dlms.ExplainCiphered(apdu)
+	return x.endMark(x.start + head + size)
 }
 
 // apduOf is the APDU of Poland's form, which is sent without its first byte.
