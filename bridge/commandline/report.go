@@ -18,8 +18,10 @@ func reportCommand() *cobra.Command {
 		Short: "One file for a bug report: configuration and refused frames, masked",
 		Long: `Asks the running gateway for a report and writes it to a file: version,
 configuration, and the last frames of each meter that were refused, with the
-reason. Ids, keys and passwords are masked by as many characters; look at the file
-before you send it. Without a running gateway it holds no frames.
+reason. Ids, keys and passwords are masked by as many characters, and ciphered
+frames are enciphered anew under keys that stand in for the meter's and that the
+file shows, so nothing in it is of use to who has the meter's keys; look at the
+file before you send it. Without a running gateway it holds no frames.
 
 Whoever gets it can play it back: the masked frames are refused for the same
 reasons.`,

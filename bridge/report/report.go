@@ -1,7 +1,9 @@
 // Package report makes the one file that a person sends to whoever helps: which
 // version, which configuration, and the last frames of each meter that were
 // refused, with the reason. Nothing in it is an id, a key or a password: they are
-// masked by as many characters.
+// masked by as many characters. Nor is anything that a meter enciphered: its frames
+// are put under keys that stand in for its own and that the configuration shows, or
+// zeros stand for what no key opens.
 //
 // The file is a recording, so it can be played back: replay:FILE?meter=NAME where a
 // port goes, or decode --meter NAME FILE. Frames were masked so that they are
@@ -271,6 +273,9 @@ func (p *played) blank(g *capture.Masking, m capture.Masked, kinds []string) (ca
 	todo := m.Opaque
 	if blank, err := g.Blank(m, todo...); err == nil && p.refuses(blank.Bytes, kinds) != nil {
 		return blank, true
+	}
+	if p.refuses(m.Bytes, kinds) == nil {
+		return m, false
 	}
 	left := 0
 	for len(todo) > 0 {

@@ -170,7 +170,8 @@ func (k *keys) encrypt(l *layers) {
 		clear(data)
 		return
 	}
-	cipher.NewCBCEncrypter(enc, make([]byte, aes.BlockSize)).CryptBlocks(data[:n], data[:n])
+	k.iv = [aes.BlockSize]byte{}
+	cipher.NewCBCEncrypter(enc, k.iv[:]).CryptBlocks(data[:n], data[:n])
 	sum := cmac(mac, l.authenticatedBytes())
 	copy(l.auth.mac, sum[:])
 }
