@@ -1,7 +1,7 @@
 # One door: what CI does, a developer does with the same words.
 #
 #   make              build bin/meter2mqtt
-#   make test         the tests
+#   make test         the tests, and a search for their secrets in all that they produce
 #   make check        all that CI checks, but for Home Assistant
 #   make ha           the tests against a real Home Assistant
 #   make ha-long      those that wait for the rows that it makes each five minutes
@@ -45,11 +45,9 @@ LINT         := .cache/bin/golangci-lint-$(LINT_VERSION)
 build:
 	$(BUILD) -o bin/meter2mqtt .
 
-# Many packages wait for meters most of the time, so more of them run at once than
-# there are processors.
 .PHONY: test
 test:
-	$(GO) test -race -shuffle=on -p 4 -parallel 4 ./...
+	GO=$(GO) .ci/tests
 
 .PHONY: check
 check: format-check lint vet build test fuzz-short cross generate-check

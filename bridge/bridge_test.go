@@ -19,6 +19,7 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
 )
 
@@ -110,10 +111,12 @@ func newGateway(t *testing.T) *gateway {
 	g := &gateway{t: t, dir: t.TempDir(), hangup: make(chan os.Signal, 1), level: make(chan zerolog.Level, 1)}
 	t.Cleanup(func() {
 		g.stop()
+		canary.Keep(t, "log", []byte(g.log.String()))
 		if t.Failed() {
 			t.Log(g.log.String())
 		}
 	})
+	canary.KeepFolder(t, g.stateDir())
 	return g
 }
 

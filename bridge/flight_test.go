@@ -11,6 +11,7 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
 )
 
@@ -104,7 +105,7 @@ func TestAQuestionLetsAFlightForget(t *testing.T) {
 // recorded is a P1 meter whose line has a flight recorder.
 func recorded(f *flight) *meter {
 	m := &meter{log: zerolog.New(io.Discard), config: config.Meter{
-		Name: "main", Driver: p1.Driver, Options: &p1.Config{Key: drivers.NewSecret("canarycanarycana")},
+		Name: "main", Driver: p1.Driver, Options: &p1.Config{Key: drivers.NewSecret(canary.TextKey)},
 	}}
 	m.identity.ID = "E0012345678"
 	m.hears(f)
@@ -172,13 +173,14 @@ func TestAReportHoldsNoSecretAndNoID(t *testing.T) {
 	f.hear([]byte("/ABC5METER-1\r\n\r\n0-0:96.1.1(4530303132333435363738)\r\n1-0:1.8.1(000123.4*kWh)\r\n!1234\r\n"))
 	m.refuse(&drivers.FrameError{Field: "CRC", Err: drivers.ErrChecksum}, time.Unix(0, 0))
 	b := &Bridge{meters: []*meter{m}, config: config.Config{MQTT: config.MQTT{
-		URL: "mqtt://canary-host:1883", Username: "canary-user", Password: drivers.NewSecret("canary-password"),
+		URL: "mqtt://canary-host:1883", Username: "canary-user", Password: drivers.NewSecret(canary.MQTTPassword),
 	}}}
 	var out strings.Builder
 	if err := b.Report(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"canary", "12345678", "3132333435363738"} {
+	canary.Keep(t, "report", []byte(out.String()))
+	for _, word := range []string{"canary", canary.Mark, "12345678", "3132333435363738"} {
 		if strings.Contains(out.String(), word) {
 			t.Errorf("%q is in the report:\n%s", word, out.String())
 		}

@@ -11,8 +11,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge"
+	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 )
 
@@ -47,8 +49,11 @@ func runText(t *testing.T, text string) (read func() int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var log brokertest.Log
+	t.Cleanup(func() { canary.Keep(t, "log", []byte(log.String())) })
+	canary.KeepFolder(t, string(c.State.Dir))
 	b, err := bridge.New(c, bridge.Options{
-		Log: zerolog.Nop(), SetLogLevel: func(zerolog.Level) {},
+		Log: zerolog.New(&log), SetLogLevel: func(zerolog.Level) {},
 		Observe: func(string, *drivers.Reading) { count.Add(1) },
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 )
 
 // silentMeter is a port that a meter answers on; heard is all that was sent to it,
@@ -56,7 +57,7 @@ func silentMeter(t *testing.T) (port string, heard func() []byte) {
 	}
 }
 
-// loginHome is a Home Assistant that takes the token "right".
+// loginHome is a Home Assistant that takes canary.HomeToken.
 func loginHome(t *testing.T, version string) (url string) {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -71,7 +72,7 @@ func loginHome(t *testing.T, version string) (url string) {
 		var login map[string]string
 		_ = wsjson.Read(r.Context(), ws, &login)
 		verdict := map[string]string{"type": "auth_ok", "ha_version": version}
-		if login["access_token"] != "right" {
+		if login["access_token"] != canary.HomeToken {
 			verdict = map[string]string{"type": "auth_invalid", "message": "Invalid access token or password"}
 		}
 		_ = wsjson.Write(r.Context(), ws, verdict)
@@ -107,6 +108,7 @@ func checkedOnline(t *testing.T, text string) (told []Online) {
 		t.Fatal(err)
 	}
 	CheckOnline(t.Context(), c, func(o Online) { told = append(told, o) })
+	canary.Keep(t, "check", fmt.Append(nil, told))
 	return told
 }
 
@@ -118,14 +120,14 @@ func TestACheckOnlineTellsWhatIsWrongWithTheBrokerAndItsRemedy(t *testing.T) {
 		scheme, keys  string
 		error, remedy string // "": all is well
 	}{
-		"all is well":          {nil, "mqtt", "username = \"gateway\"\npassword = \"open-sesame\"", "", ""},
-		"all is well with TLS": {server, "mqtts", fmt.Sprintf("username = \"gateway\"\npassword = \"open-sesame\"\nca_file = %q", caFile), "", ""},
-		"a wrong password":     {nil, "mqtt", "username = \"gateway\"\npassword = \"canary\"", "not Authorized", "check mqtt.username and mqtt.password"},
+		"all is well":          {nil, "mqtt", "username = \"gateway\"\npassword = \"" + canary.MQTTPassword + "\"", "", ""},
+		"all is well with TLS": {server, "mqtts", fmt.Sprintf("username = \"gateway\"\npassword = %q\nca_file = %q", canary.MQTTPassword, caFile), "", ""},
+		"a wrong password":     {nil, "mqtt", "username = \"gateway\"\npassword = \"" + canary.PagePassword + "\"", "not Authorized", "check mqtt.username and mqtt.password"},
 		"no login":             {nil, "mqtt", "", "not Authorized", "set mqtt.username and mqtt.password_file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := brokertest.New(t)
-			b.Login.Username, b.Login.Password, b.TLS = "gateway", "open-sesame", c.tls
+			b.Login.Username, b.Login.Password, b.TLS = "gateway", canary.MQTTPassword, c.tls
 			b.Start()
 			defer b.Stop()
 			_, address, _ := strings.Cut(b.URL(), "://")
@@ -180,11 +182,11 @@ func TestACheckOnlineTellsWhatIsWrongWithHomeAssistantAndItsRemedy(t *testing.T)
 	defer b.Stop()
 	right := loginHome(t, "2026.11.0")
 	for name, c := range map[string]struct{ url, token, error, remedy string }{
-		"all is well":           {right, "right", "", ""},
-		"a wrong token":         {right, "canary", "token", "make a long-lived access token"},
-		"another address":       {strings.TrimSuffix(right, "websocket") + "nothing", "right", "home assistant at", "homeassistant.url right"},
-		"nobody there":          {"ws://127.0.0.1:1/api/websocket", "right", "refused", "homeassistant.url right"},
-		"an unreadable version": {loginHome(t, "of tomorrow"), "right", "of tomorrow", ""},
+		"all is well":           {right, canary.HomeToken, "", ""},
+		"a wrong token":         {right, canary.PagePassword, "token", "make a long-lived access token"},
+		"another address":       {strings.TrimSuffix(right, "websocket") + "nothing", canary.HomeToken, "home assistant at", "homeassistant.url right"},
+		"nobody there":          {"ws://127.0.0.1:1/api/websocket", canary.HomeToken, "refused", "homeassistant.url right"},
+		"an unreadable version": {loginHome(t, "of tomorrow"), canary.HomeToken, "of tomorrow", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			port, heard := silentMeter(t)
@@ -215,7 +217,7 @@ func holds(t *testing.T, o Online, text, remedy string) {
 	if !strings.Contains(o.Err.Error(), text) || !strings.Contains(drivers.Hint(o.Err), remedy) {
 		t.Errorf("%s: %v (hint %q), want %q and %q", o.What, o.Err, drivers.Hint(o.Err), text, remedy)
 	}
-	if said := o.Err.Error() + drivers.Hint(o.Err); strings.Contains(said, "canary") || strings.Contains(said, "open-sesame") {
+	if said := o.Err.Error() + drivers.Hint(o.Err); strings.Contains(said, canary.Mark) {
 		t.Errorf("a secret is in %q", said)
 	}
 }

@@ -26,7 +26,7 @@ func ReportConfig(w io.Writer, c config.Config, version string) error {
 		meters = append(meters, &meter{config: mc})
 	}
 	head := reportHead(c, version, meters)
-	head.Notes = append(head.Notes, "the gateway does not run, so there are no frames")
+	head.Notes = append([]string{"the gateway does not run, so there are no frames"}, head.Notes...)
 	return report.Write(w, head, nil)
 }
 

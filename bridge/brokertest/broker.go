@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 )
 
 // patience is how long Until waits for what must come.
@@ -48,7 +51,20 @@ type Message struct {
 // New is a broker that is not started, on a port of its own.
 func New(t *testing.T) *Broker {
 	t.Helper()
-	return &Broker{t: t, address: freeAddress(t), more: make(chan struct{}, 1)}
+	b := &Broker{t: t, address: freeAddress(t), more: make(chan struct{}, 1)}
+	t.Cleanup(b.keep)
+	return b
+}
+
+// keep keeps all that was published.
+func (b *Broker) keep() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all strings.Builder
+	for _, m := range b.seen {
+		fmt.Fprintf(&all, "%s %s\n", m.Topic, m.Payload)
+	}
+	canary.Keep(b.t, "mqtt", []byte(all.String()))
 }
 
 // freeAddress is one that stays free while the broker is stopped: systems give

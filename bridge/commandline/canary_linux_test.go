@@ -26,17 +26,16 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 )
 
 // canaries are the secrets of a house, each in its place.
 var canaries = map[string]string{
-	"mqtt.password": "canary-mqtt-pass", "homeassistant.token": "canary-home-token", "http.password": "canary-page-pass",
-	"p1.key": "C0FFEE0102030405060708090A0B0C0D", "p1.auth_key": "C0FFEE1112131415161718191A1B1C1D",
-	"wrong.key": "C0FFEE2122232425262728292A2B2C2D", "wrong.auth_key": "canary-auth-key!",
-	"hdlc.key": "C0FFEE3132333435363738393A3B3C3D", "hdlc.auth_key": "C0FFEE4142434445464748494A4B4C4D",
-	"wmbus.key": "C0FFEE5152535455565758595A5B5C5D", "iec.password": "CANARYPW",
-	"routeb.id": "C0FFEE6162636465666768696A6B6C6D", "routeb.password": "CANARYROUTEB",
+	"mqtt.password": canary.MQTTPassword, "homeassistant.token": canary.HomeToken, "http.password": canary.PagePassword,
+	"p1.key": canary.Key(1), "p1.auth_key": canary.Key(2), "wrong.key": canary.Key(3), "wrong.auth_key": canary.TextKey,
+	"hdlc.key": canary.Key(4), "hdlc.auth_key": canary.Key(5), "wmbus.key": canary.Key(6), "iec.password": canary.MeterPassword,
+	"routeb.id": canary.Key(7), "routeb.password": canary.RouteBPassword,
 }
 
 // simulatedOn is a simulated meter on a TCP port of its own.
@@ -289,6 +288,9 @@ format = "json"
 	}
 	all.files(t, dir)
 	holdsRecordings(t, all, names)
+	for where, b := range all {
+		canary.Keep(t, filepath.Base(where), b)
+	}
 	all.search(t)
 }
 

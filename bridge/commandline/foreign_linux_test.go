@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 )
 
@@ -54,6 +55,7 @@ func program(t *testing.T, meter string, command string, args ...string) ran {
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
+	canary.Keep(t, "said", []byte(out.String()+stderr.String()))
 	return ran{out.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 )
 
 // eightSlaves are the awkward ones of the foreign M-Bus line's example, as each way
@@ -72,6 +73,7 @@ func invoke(t *testing.T, until func(said string) bool, args ...string) ran {
 	for {
 		select {
 		case <-done:
+			canary.Keep(t, "said", []byte(out.String()+stderr.String()))
 			return ran{out.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 		case <-look.C:
 			if until != nil && until(out.String()+stderr.String()) {

@@ -1,12 +1,15 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 )
 
 const (
@@ -689,34 +692,43 @@ func TestMistakeReadsAsOneLine(t *testing.T) {
 
 // Whatever is wrong, and wherever in a file the secret stands: it is not told.
 func TestNoMistakeTellsASecret(t *testing.T) {
-	const secret = "hunter2"
+	const secret = canary.MQTTPassword
 	keyedMeter := "[[meter]]\nname = \"a\"\ndriver = \"keyed\"\nport = \"/dev/x\"\n"
 	for name, s := range map[string]sources{
-		"broken syntax beside it":       {toml: "[mqtt]\npassword = \"hunter2\"\nbase = \n"},
-		"broken syntax in it":           {toml: "[mqtt]\npassword = hunter2\n"},
-		"without its closing quote":     {toml: "[mqtt]\npassword = \"hunter2\n"},
-		"without a user":                {toml: withMQTT(`password = "hunter2"`)},
-		"beside its twin":               {toml: withMQTT("password = \"hunter2\"\npassword_file = \"x\"\nusername = \"u\"")},
-		"in a list":                     {toml: withMQTT(`password = ["hunter2"]`)},
-		"in a table":                    {toml: withMQTT(`password = {x = "hunter2"}`)},
-		"under a wrong key":             {toml: withMQTT(`passwort = "hunter2"`)},
-		"in the URL":                    {toml: withMQTT(`url = "mqtt://me:hunter2@broker"`)},
-		"in a URL that cannot be read":  {toml: withMQTT(`url = "mqtt://me:hunter2%@bro ker"`)},
-		"in a URL behind a #":           {toml: withMQTT(`url = "mqtt://me:hunter2#x@broker"`)},
-		"in a URL without a scheme":     {toml: withMQTT(`url = "me:hunter2@broker"`)},
-		"in a URL's query":              {toml: withMQTT(`url = "wss://broker/?password=hunter2"`)},
-		"in the environment":            {toml: good, env: []string{"METER2MQTT_MQTT__PASSWORD=hunter2\xff"}},
-		"in an unknown variable":        {toml: good, env: []string{"METER2MQTT_PASSWORD=hunter2"}},
-		"in the options":                {options: `{"mqtt": {"password": ["hunter2"]}}`},
-		"in broken options":             {options: `{"mqtt": {"password": "hunter2}}`},
-		"refused by a driver":           {toml: keyedMeter + "key = \"hunter2\"\nkey_file = \"x\"\n"},
-		"in the file of an unused twin": {toml: withMQTT(`password_file = "p"`), files: map[string]string{"p": "hunter2"}},
+		"broken syntax beside it":       {toml: "[mqtt]\npassword = \"$SECRET\"\nbase = \n"},
+		"broken syntax in it":           {toml: "[mqtt]\npassword = $SECRET\n"},
+		"without its closing quote":     {toml: "[mqtt]\npassword = \"$SECRET\n"},
+		"without a user":                {toml: withMQTT(`password = "$SECRET"`)},
+		"beside its twin":               {toml: withMQTT("password = \"$SECRET\"\npassword_file = \"x\"\nusername = \"u\"")},
+		"in a list":                     {toml: withMQTT(`password = ["$SECRET"]`)},
+		"in a table":                    {toml: withMQTT(`password = {x = "$SECRET"}`)},
+		"under a wrong key":             {toml: withMQTT(`passwort = "$SECRET"`)},
+		"in the URL":                    {toml: withMQTT(`url = "mqtt://me:$SECRET@broker"`)},
+		"in a URL that cannot be read":  {toml: withMQTT(`url = "mqtt://me:$SECRET%@bro ker"`)},
+		"in a URL behind a #":           {toml: withMQTT(`url = "mqtt://me:$SECRET#x@broker"`)},
+		"in a URL without a scheme":     {toml: withMQTT(`url = "me:$SECRET@broker"`)},
+		"in a URL's query":              {toml: withMQTT(`url = "wss://broker/?password=$SECRET"`)},
+		"in the environment":            {toml: good, env: []string{"METER2MQTT_MQTT__PASSWORD=$SECRET\xff"}},
+		"in an unknown variable":        {toml: good, env: []string{"METER2MQTT_PASSWORD=$SECRET"}},
+		"in the options":                {options: `{"mqtt": {"password": ["$SECRET"]}}`},
+		"in broken options":             {options: `{"mqtt": {"password": "$SECRET}}`},
+		"refused by a driver":           {toml: keyedMeter + "key = \"$SECRET\"\nkey_file = \"x\"\n"},
+		"in the file of an unused twin": {toml: withMQTT(`password_file = "p"`), files: map[string]string{"p": "$SECRET"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			filled := strings.NewReplacer("$SECRET", secret)
+			s.toml, s.options = filled.Replace(s.toml), filled.Replace(s.options)
+			for i := range s.env {
+				s.env[i] = filled.Replace(s.env[i])
+			}
+			for file := range s.files {
+				s.files[file] = filled.Replace(s.files[file])
+			}
 			_, got := s.load(t)
 			if len(got) == 0 {
 				t.Fatal("no mistake found")
 			}
+			canary.Keep(t, "mistakes", fmt.Append(nil, got))
 			for _, m := range got {
 				if strings.Contains(m.String(), secret) {
 					t.Errorf("told: %s", m)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -191,10 +192,10 @@ func TestARefusedLoginSaysWhatToDo(t *testing.T) {
 	var log brokertest.Log
 	o := options(b)
 	o.Log = zerolog.New(&log)
-	o.Username, o.Password = "a", func() string { return "hunter2" }
+	o.Username, o.Password = "a", func() string { return canary.MQTTPassword }
 	run(t, New(o), nothing)
 	waitFor(t, func() bool { return strings.Contains(log.String(), "check mqtt.username") })
-	if strings.Contains(log.String(), "hunter2") {
+	if strings.Contains(log.String(), canary.MQTTPassword) {
 		t.Error("the password is in the log")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/capture"
 	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
 )
@@ -82,18 +83,18 @@ func (*options) Validate() error { return nil }
 
 func TestSecretsAndIDsOfAConfigurationAreMaskedAtTheirLength(t *testing.T) {
 	c := &options{
-		Key: drivers.NewSecret("0xAB:CD AB CD ABCDABCDABCDABCDABCDABCD"), Auth: drivers.NewSecret("canary-auth-key!"),
-		Password: drivers.NewSecret("canary-pass"), ID: "12345678", Baud: 300, Retries: 2,
+		Key: drivers.NewSecret("0xAB:CD AB CD ABCDABCDABCDABCDABCDABCD"), Auth: drivers.NewSecret(canary.TextKey),
+		Password: drivers.NewSecret(canary.MeterPassword), ID: "12345678", Baud: 300, Retries: 2,
 	}
 	shown, hidden := Options(c, &options{Retries: 2})
 	want := map[string]string{
-		"key": "00000000000000000000000000000000", "auth_key": "1111111111111111", "password": "***********",
+		"key": "00000000000000000000000000000000", "auth_key": "1111111111111111", "password": "********",
 		"id": "00000000", "baud": "300",
 	}
 	if diff := cmp.Diff(want, shown); diff != "" {
 		t.Errorf("shown (-want +got):\n%s", diff)
 	}
-	secrets := []string{"0xAB:CD AB CD ABCDABCDABCDABCDABCDABCD", "canary-auth-key!", "canary-pass", "12345678"}
+	secrets := []string{"0xAB:CD AB CD ABCDABCDABCDABCDABCDABCD", canary.TextKey, canary.MeterPassword, "12345678"}
 	if diff := cmp.Diff(secrets, hidden); diff != "" {
 		t.Errorf("hidden (-want +got):\n%s", diff)
 	}

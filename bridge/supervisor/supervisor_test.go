@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -16,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // clientOf speaks to a Supervisor that gives one answer to who has the token.
 func clientOf(t *testing.T, code int, body string) *Client {
 	t.Helper()
-	const token = "t0ken"
+	const token = canary.HomeToken
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/services/mqtt" || r.Header.Get("Authorization") != "Bearer "+token {
 			w.WriteHeader(http.StatusForbidden)

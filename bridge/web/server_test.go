@@ -22,6 +22,7 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/status"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
@@ -207,7 +208,7 @@ func TestMetricsAreNamedAsPrometheusAdvises(t *testing.T) {
 }
 
 func TestDoors(t *testing.T) {
-	login := Login("ann", drivers.NewSecret("s3cret:ü"))
+	login := Login("ann", drivers.NewSecret(canary.PagePassword+":ü"))
 	from := func(address string) func(*http.Request) { return func(r *http.Request) { r.RemoteAddr = address } }
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 	as := func(user, password string) func(*http.Request) {
@@ -219,9 +220,9 @@ func TestDoors(t *testing.T) {
 		who   func(*http.Request)
 		want  int
 	}{
-		"login: the right password":        {login, as("ann", "s3cret:ü"), 200},
-		"login: a wrong password":          {login, as("ann", "s3cret"), 401},
-		"login: another user":              {login, as("bob", "s3cret:ü"), 401},
+		"login: the right password":        {login, as("ann", canary.PagePassword+":ü"), 200},
+		"login: a wrong password":          {login, as("ann", canary.PagePassword), 401},
+		"login: another user":              {login, as("bob", canary.PagePassword+":ü"), 401},
 		"login: nobody":                    {login, nobody, 401},
 		"local: by its address":            {Local, host("127.0.0.1:8099"), 200},
 		"local: by its name":               {Local, host("localhost"), 200},

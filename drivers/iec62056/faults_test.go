@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 )
 
 func say(dir string, b []byte) step { return step{Dir: dir, Hex: hex.EncodeToString(b)} }
@@ -175,7 +176,7 @@ func TestEveryMistakeOfTheConfigurationIsNamed(t *testing.T) {
 	c.Level = drivers.NewDecimal(12, 0)
 	c.Medium, c.Mode, c.Wake, c.Command, c.SetClock, c.Option, c.Frame = "beer", "X", "x", "R9", "x", "5", "9X9"
 	c.Baud, c.IdentWait, c.SwitchWait = drivers.NewDecimal(301, 0), 0, time.Hour
-	c.Password, c.Table, c.Argument = drivers.NewSecret("pass)word"), "!!", "("
+	c.Password, c.Table, c.Argument = drivers.NewSecret("("+canary.MeterPassword), "!!", "("
 	c.Read, c.Registers = []string{"a b"}, []string{"nothing"}
 	err := c.Validate()
 	for _, key := range []string{

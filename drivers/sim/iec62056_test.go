@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/iec62056"
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
@@ -194,17 +195,17 @@ func TestAWrongPasswordIsSentOnce(t *testing.T) {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, w := optical(t, d.Driver, d.make, Options{}, func(c *iec62056.Config) {
-					c.Password = drivers.NewSecret("hunter77")
+					c.Password = drivers.NewSecret(canary.MeterPassword)
 					c.Registers = []string{"switch C.3.9 number 0..3"}
 				})
 				p := drivers.Parameter{Quantity: drivers.Quantity{Name: "switch"}}
 				for range 5 {
 					_, err := s.(drivers.Commander).Set(t.Context(), p, drivers.Value{Number: drivers.NewDecimal(1, 0)})
-					if !errors.Is(err, drivers.ErrAuth) || strings.Contains(err.Error(), "hunter77") || drivers.Hint(err) == "" {
+					if !errors.Is(err, drivers.ErrAuth) || strings.Contains(err.Error(), canary.MeterPassword) || drivers.Hint(err) == "" {
 						t.Fatalf("got %v, hint %q", err, drivers.Hint(err))
 					}
 				}
-				if n := strings.Count(w.said(), "hunter77"); n != 1 {
+				if n := strings.Count(w.said(), canary.MeterPassword); n != 1 {
 					t.Errorf("the password was sent %d times", n)
 				}
 			})

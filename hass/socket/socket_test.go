@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,7 +32,7 @@ func home(t *testing.T, reply func(kind string) map[string]any) (url string) {
 		_ = wsjson.Write(r.Context(), ws, map[string]string{"type": "auth_required", "ha_version": "2026.11.0"})
 		var login map[string]string
 		_ = wsjson.Read(r.Context(), ws, &login)
-		if login["access_token"] != "right" {
+		if login["access_token"] != canary.HomeToken {
 			_ = wsjson.Write(r.Context(), ws, map[string]string{"type": "auth_invalid", "message": "Invalid password"})
 			return
 		}
@@ -56,7 +57,7 @@ func home(t *testing.T, reply func(kind string) map[string]any) (url string) {
 
 func dial(t *testing.T, url string) *Conn {
 	t.Helper()
-	c, err := Dial(t.Context(), url, drivers.NewSecret("right"))
+	c, err := Dial(t.Context(), url, drivers.NewSecret(canary.HomeToken))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +96,8 @@ func TestARefusalIsAnError(t *testing.T) {
 }
 
 func TestAWrongTokenIsToldAndNotShown(t *testing.T) {
-	_, err := Dial(t.Context(), home(t, nil), drivers.NewSecret("wrong-token"))
-	if !errors.Is(err, ErrToken) || drivers.Hint(err) == "" || strings.Contains(err.Error(), "wrong-token") {
+	_, err := Dial(t.Context(), home(t, nil), drivers.NewSecret(canary.PagePassword))
+	if !errors.Is(err, ErrToken) || drivers.Hint(err) == "" || strings.Contains(err.Error(), canary.PagePassword) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -104,7 +105,7 @@ func TestAWrongTokenIsToldAndNotShown(t *testing.T) {
 func TestNobodyThereIsAnErrorWithARemedy(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	defer s.Close()
-	_, err := Dial(t.Context(), "ws"+strings.TrimPrefix(s.URL, "http"), drivers.NewSecret("right"))
+	_, err := Dial(t.Context(), "ws"+strings.TrimPrefix(s.URL, "http"), drivers.NewSecret(canary.HomeToken))
 	if err == nil || drivers.Hint(err) == "" {
 		t.Errorf("got %v", err)
 	}
