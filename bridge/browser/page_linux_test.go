@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge"
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
+	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 )
 
@@ -56,6 +58,7 @@ func simulated(t *testing.T, driver string, o sim.Options) (port string) {
 func gateway(t *testing.T) (page string) {
 	t.Helper()
 	broker := brokertest.New(t)
+	broker.Login.Username, broker.Login.Password = "gateway", canary.MQTTPassword
 	broker.Start()
 	t.Cleanup(broker.Stop)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,9 +67,12 @@ func gateway(t *testing.T) (page string) {
 	}
 	address := l.Addr().String()
 	_ = l.Close()
+	state := t.TempDir()
 	text := fmt.Sprintf(`
 [mqtt]
 url = %q
+username = "gateway"
+password = %q
 [state]
 dir = %q
 [http]
@@ -93,7 +99,7 @@ timezone = "Europe/Amsterdam"
 password = %q
 write = ["clock", "limit"]
 registers = ["limit C.3.9 number kW 0..10"]
-`, broker.URL(), t.TempDir(), address,
+`, broker.URL(), canary.MQTTPassword, state, address,
 		simulated(t, "p1", sim.Options{Period: 500 * time.Millisecond, Faults: []string{"bad-crc=5"}}),
 		simulated(t, "mbus", sim.Options{}), simulated(t, "iec62056-21", sim.Options{}), sim.ExamplePassword)
 	file := filepath.Join(t.TempDir(), "config.toml")
@@ -131,7 +137,31 @@ registers = ["limit C.3.9 number kW 0..10"]
 		}
 		return err == nil
 	})
+	canary.KeepFolder(t, state)
+	t.Cleanup(func() { keepServed(t, page, "", "report", "metrics", "frames?meter=mains") })
 	return page
+}
+
+// keepServed keeps what the gateway serves.
+func keepServed(t *testing.T, page string, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, page+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		b, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		_ = answer.Body.Close()
+		canary.Keep(t, "page "+path, b)
+	}
 }
 
 // until waits for a condition.

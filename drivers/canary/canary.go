@@ -6,6 +6,7 @@ package canary
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,19 +75,13 @@ func KeepFolder(t testing.TB, dir string) {
 		return
 	}
 	t.Cleanup(func() {
-		copied := place(t, "folder")
-		if copied == "" {
-			return
-		}
-		if err := os.Remove(copied); err != nil {
-			t.Error(err)
-		}
 		// What vanishes meanwhile, or is a socket, has no bytes to keep.
-		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		from := os.DirFS(dir)
+		_ = fs.WalkDir(from, ".", func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return nil //nolint:nilerr // it has vanished
 			}
-			if b, err := os.ReadFile(path); err == nil {
+			if b, err := fs.ReadFile(from, path); err == nil {
 				Keep(t, filepath.Base(path), b)
 			}
 			return nil

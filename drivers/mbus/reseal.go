@@ -95,16 +95,17 @@ func (x *radio) withCRCs(sent, telegram []byte) []byte {
 	if len(sent) == len(telegram) {
 		return telegram
 	}
+	first, size := blockB, 1<<8
 	if _, a := x.d.in.measure(sent); a == drivers.CheckCRC16 {
-		return AppendFormatA(nil, telegram)
+		first, size = linkHeader, blockA
 	}
-	telegram = bytes.Clone(telegram)
-	telegram[0] -= byte(len(sent) - len(telegram)) // L counts these CRCs
-	b, err := AppendFormatB(nil, telegram)
-	if err != nil {
-		return make([]byte, len(sent))
+	again := make([]byte, 0, len(sent))
+	for n := first; len(telegram) > 0; n = size {
+		n = min(n, len(telegram))
+		again = appendSealed(again, telegram[:n])
+		telegram = telegram[n:]
 	}
-	return b
+	return again
 }
 
 // resealed is a telegram without CRCs under another key; nil: nobody wants it, or it
