@@ -83,8 +83,8 @@ type iecMeter struct {
 	locked time.Time         // until when no password is taken
 	open   map[string]bool   // locks of LIS-200
 	born   time.Time
-	birth  [2]int64           // import and export then, in Wh
-	rows   map[int64][2]int64 // the same at each quarter of an hour since, by Unix time
+	birth  iecRow           // what was counted then
+	rows   map[int64]iecRow // and at each quarter of an hour since, by Unix time
 }
 
 func newIEC(o Options) (*Simulator, error) {
@@ -123,11 +123,11 @@ func newIECMeter(o Options, ident string, mode iec62056.Protocol) (*iecMeter, er
 	}
 	m := &iecMeter{
 		ident: ident, mode: mode, period: o.Period, clock: o.Clock, zone: amsterdam(), every: every,
-		set: map[string]string{"C.3.9": "0"}, open: map[string]bool{}, born: o.Clock(), rows: map[int64][2]int64{},
+		set: map[string]string{"C.3.9": "0"}, open: map[string]bool{}, born: o.Clock(), rows: map[int64]iecRow{},
 	}
 	m.house = newHAN(o.Seed, m.born)
 	m.house.advance(m.born)
-	m.birth = [2]int64(m.house.state.live[:2])
+	m.birth = m.counted()
 	return m, nil
 }
 

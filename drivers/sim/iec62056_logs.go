@@ -47,29 +47,43 @@ func (m *iecMeter) stamp(t time.Time) string {
 
 const quarter = 15 * time.Minute
 
+// iecRow is what a house has counted: import and export in Wh, gas in litres.
+type iecRow struct{ imported, exported, gas int64 }
+
+// usualGas is how many litres of gas the house burnt in a quarter of an hour before
+// the simulation began.
+const usualGas = 30
+
+// counted is what the house has counted by now.
+func (m *iecMeter) counted() iecRow {
+	s := &m.house.state
+	return iecRow{s.live[0], s.live[1], int64(m.house.house.gas / 1000)}
+}
+
 // advance moves the house on to the present. The registers are written down at
 // each quarter of an hour on the way.
 func (m *iecMeter) advance() {
 	now := m.clock()
 	for t := m.house.state.at.Truncate(quarter).Add(quarter); !t.After(now); t = t.Add(quarter) {
 		m.house.advance(t)
-		m.rows[t.Unix()] = [2]int64(m.house.state.live[:2])
+		m.rows[t.Unix()] = m.counted()
 		delete(m.rows, t.Add(-kept).Unix())
 	}
 	m.house.advance(now)
 }
 
-// registers are import and export at a quarter of an hour, in Wh. Before the
-// simulation began, they are what the load profile leaves of the first ones.
-func (m *iecMeter) registers(t time.Time) [2]int64 {
+// registers are what was counted at a quarter of an hour. Before the simulation
+// began, that is what the load profile leaves of the first ones.
+func (m *iecMeter) registers(t time.Time) iecRow {
 	if row, ok := m.rows[t.Unix()]; ok {
 		return row
 	}
 	row := m.birth
 	for q := t.Add(quarter); !q.After(m.born); q = q.Add(quarter) {
-		row[0] -= demand(q.In(m.zone)) / 4
+		row.imported -= demand(q.In(m.zone)) / 4
+		row.gas -= usualGas
 	}
-	row[0] = max(row[0], 0)
+	row.imported = max(row.imported, 0)
 	return row
 }
 
@@ -113,7 +127,7 @@ func (m *iecMeter) loadRow(t time.Time) string {
 
 func (m *iecMeter) registerRow(t time.Time) string {
 	r := m.registers(t)
-	return "(" + fixed(r[0], 3, 6) + ")(" + fixed(r[1], 3, 6) + ")"
+	return "(" + fixed(r.imported, 3, 6) + ")(" + fixed(r.exported, 3, 6) + ")"
 }
 
 // logBook has an entry each midnight.
@@ -136,7 +150,7 @@ func (m *iecMeter) lisValue(address string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.advance()
-	litres := int64(m.house.house.gas / 1000)
+	litres := m.counted().gas
 	switch address {
 	case "1:400":
 		return m.now().Format("2006-01-02,15:04:05")
@@ -275,16 +289,15 @@ func (t *iecTalk) lisRows(ctx context.Context, c iecCommand) error {
 func (m *iecMeter) lisHours(from, to string) (lines []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.advance()
 	now := m.now()
-	litres := int64(m.house.house.gas / 1000)
 	for t := now.Truncate(time.Hour); now.Sub(t) < kept; t = t.Add(-time.Hour) {
 		at := t.Format("2006-01-02,15:04:05")
 		if from != "" && at < from || to != "" && at > to {
 			continue
 		}
-		ago := int64(now.Sub(t) / time.Hour)
-		n := t.Unix() / 3600 % 100_000
-		lines = append(lines, fmt.Sprintf("(%d)(%d)(%s)(%s)(%s)(1.013)(15.20)(0)", n, n%1000, at, fixed((litres-120*ago)*19, 3, 7), fixed((litres-120*ago)*10, 3, 7)))
+		n, litres := t.Unix()/3600%100_000, m.registers(t).gas
+		lines = append(lines, fmt.Sprintf("(%d)(%d)(%s)(%s)(%s)(1.013)(15.20)(0)", n, n%1000, at, fixed(litres*19, 3, 7), fixed(litres*10, 3, 7)))
 	}
 	slices.Reverse(lines)
 	return lines
