@@ -1,16 +1,21 @@
 package bridge
 
 import (
+	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/mqttlink"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
 func TestALineIsPausedAndResumed(t *testing.T) {
@@ -71,6 +76,48 @@ func hexOf(text string) string {
 		b.WriteByte(digits[c&15])
 	}
 	return b.String()
+}
+
+// A recording is of an hour, and of so many bytes: what passes on the line afterwards
+// passes by it.
+func TestARecordingEndsAfterAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "recording.jsonl")
+		out, err := os.Create(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &recording{out: out, until: time.Now().Add(recordTime)}
+		defer r.close()
+		write := func(text string) {
+			t.Helper()
+			if n, err := r.Write([]byte(text)); n != len(text) || err != nil {
+				t.Fatalf("%d, %v", n, err)
+			}
+		}
+		bare := pipeLine{}
+		open := r.opener(func(context.Context, transport.Port) (drivers.Line, error) { return bare, nil })
+		isBare := func() bool {
+			line, err := open(t.Context(), transport.Port{})
+			return err == nil && line == drivers.Line(bare)
+		}
+		write("first\n")
+		time.Sleep(recordTime - time.Second)
+		write("last\n")
+		if isBare() {
+			t.Error("a line that is opened within the hour is not recorded")
+		}
+		r.written += maxRecording - 100
+		write(strings.Repeat("too much", 20))
+		time.Sleep(2 * time.Second)
+		write("late\n")
+		if !isBare() {
+			t.Error("a line that is opened after the hour is recorded")
+		}
+		if text, err := os.ReadFile(file); err != nil || string(text) != "first\nlast\n" {
+			t.Errorf("recorded %q, %v", text, err)
+		}
+	})
 }
 
 func TestRequestsThatCannotBe(t *testing.T) {

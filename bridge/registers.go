@@ -89,10 +89,32 @@ func datedAt(v *drivers.Value, r *drivers.Reading) (at time.Time, ok bool) {
 		late := r.Received.Sub(v.Time.Wall)
 		return v.Time.Wall, late > -offBy && late < oldestOwn
 	}
-	if r.Time.Zoned && r.Time.Wall.Sub(r.Received).Abs() < offBy {
-		return r.Time.Wall, true
+	if at, ok := shownAt(r.Time, r.Received); ok {
+		return at, true
 	}
 	return r.Received, true
+}
+
+const (
+	// zoneStep is what the offsets of all time zones are multiples of, furthestZone the
+	// greatest of them.
+	zoneStep     = 15 * time.Minute
+	furthestZone = 14 * time.Hour
+)
+
+// shownAt is when a meter's clock showed a stamp. Of one without an offset, as in the
+// hour that comes twice in autumn, it is the moment nearest to its arrival that some
+// zone allows. false: the clock is not right.
+func shownAt(s drivers.Stamp, received time.Time) (at time.Time, ok bool) {
+	at = s.Wall
+	if !s.Zoned {
+		offset := at.Sub(received).Round(zoneStep)
+		if offset.Abs() > furthestZone {
+			return at, false
+		}
+		at = at.Add(-offset)
+	}
+	return at, at.Sub(received).Abs() < offBy
 }
 
 // noteAbsence notes a gap between two readings, also over a restart.
@@ -240,13 +262,15 @@ func valueOf(q drivers.Quantity, n drivers.Decimal, at drivers.Stamp) drivers.Va
 	return v
 }
 
-// stampOf reads a zoned stamp as states have it; zero for any other text.
+// stampOf reads a stamp as states have it; zero for any other text.
 func stampOf(text string) drivers.Stamp {
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return drivers.Stamp{}
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return drivers.Stamp{Wall: t, Zoned: true}
 	}
-	return drivers.Stamp{Wall: t, Zoned: true}
+	if t, err := time.Parse("2006-01-02T15:04:05", text); err == nil {
+		return drivers.Stamp{Wall: t}
+	}
+	return drivers.Stamp{}
 }
 
 // unitOf is the unit of a register.

@@ -327,13 +327,34 @@ func corusHours(t *testing.T, newest time.Time, hours int, zone *time.Location, 
 // foreignConverter counted up to what its register shows, 222222.982 m³.
 func foreignConverter(t *testing.T) logging {
 	t.Helper()
-	now, zone := time.Now().Truncate(time.Hour), zoned(t, "Europe/Amsterdam")
-	shows := func(at time.Time) string {
-		return drivers.NewDecimal(22_222_200-125*int64(now.Sub(at)/time.Hour), -2).String()
-	}
+	now := time.Now().Truncate(time.Hour)
 	// One more, should the hour end meanwhile.
-	keys := corusHours(t, now.Add(time.Hour), 30, zone, func(at time.Time) string { return shows(at) })
-	return logging{keys: keys, key: "7-0:3.2.0", unit: "m³", step: time.Hour, zone: zone, shows: func(at time.Time) string { return trimmed(shows(at)) }}
+	return converterOf(t, now.Add(time.Hour), 30)
+}
+
+// converterOf has so many rows, the newest of a moment.
+func converterOf(t *testing.T, newest time.Time, hours int) logging {
+	t.Helper()
+	zone := zoned(t, "Europe/Amsterdam")
+	shows := func(at time.Time) string {
+		return drivers.NewDecimal(22_222_200-125*int64(newest.Sub(at)/time.Hour), -2).String()
+	}
+	return logging{
+		keys: corusHours(t, newest, hours, zone, shows), key: "7-0:3.2.0", unit: "m³", step: time.Hour, zone: zone,
+		shows: func(at time.Time) string { return trimmed(shows(at)) },
+	}
+}
+
+// overNight is a gap from the evening before a change of the clock to the morning
+// after it, and a converter whose clock is local.
+func overNight(night time.Time) func(*testing.T) logging {
+	return func(t *testing.T) logging {
+		t.Helper()
+		m := converterOf(t, night.Add(10*time.Hour), 30)
+		m.gap = statistics.Hole{From: night.Add(-5 * time.Hour).Add(time.Minute), To: night.Add(6 * time.Hour).Add(time.Minute)}
+		m.ends = m.gap.To
+		return m
+	}
 }
 
 // trimmed is a number as the device tells it, which keeps no zeros at its end.
@@ -462,6 +483,8 @@ func TestTheProgramFillsWhatItMissedOnce(t *testing.T) {
 		"iec62056-21, foreign": foreignFeeder,
 		"lis200, foreign":      foreignArchive,
 		"corus":                foreignConverter,
+		"corus, in spring":     overNight(time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)),
+		"corus, in autumn":     overNight(time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC)),
 		"routeb":               foreignHouse,
 		"mbus":                 foreignHeat,
 	} {

@@ -8,10 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/journal"
@@ -243,6 +247,83 @@ func TestTheProgramWritesToAForeignStick(t *testing.T) {
 				t.Errorf("%d requests were sent", n)
 			}
 		})
+	}
+}
+
+// ordered are the properties that the foreign module heard us write, each as EPC=EDT,
+// from its transcript, which it leaves when it ends.
+func ordered(t *testing.T, transcript string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(transcript)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// EHD, TID, a controller to a meter, SetC, one property or two of a few bytes.
+	for _, m := range regexp.MustCompile(`1081[0-9a-f]{4}05ff010288016101([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2,34})`).FindAllStringSubmatch(strings.ToLower(string(text)), -1) {
+		n, err := strconv.ParseUint(m[2], 16, 8)
+		if err != nil || len(m[3]) < 2*int(n) {
+			t.Fatalf("%v in %q", err, m)
+		}
+		all = append(all, m[1]+"="+m[3][:2*n])
+	}
+	return all
+}
+
+// What is ordered by MQTT is in the foreign meter's memory afterwards and shows as the
+// parameter's value; what is refused has not reached it, unless the meter refused it.
+func TestAWriteByMQTTReachesAForeignStick(t *testing.T) {
+	t.Parallel()
+	transcript := filepath.Join(t.TempDir(), "transcript.json")
+	s := foreignStick(t, skPeer, `{"clock": "2026-01-15T12:34:56", "set_map": ["80", "81", "E5", "ED"]}`,
+		"--scan-time", "0.05", "--join-time", "0.1", "--transcript", transcript)
+	r := run(t, quickStick(s.port, "every = \"1h\"\nwrite = [\"location\", \"history_day\", \"history_half_hours\", \"operation\"]\n"))
+	const parameters = "meter2mqtt/heat/parameter/"
+	r.broker.Until("the place", func(m brokertest.Message) bool { return m.Topic == parameters+"location" && m.Payload != "" })
+	for i, o := range []struct{ topic, payload, value, says string }{
+		{topic: "set/location", payload: `"kitchen 2"`, value: "kitchen 2"},
+		{topic: "set/history_day", payload: "3", value: "3"},
+		{topic: "set/history_half_hours", payload: `"2026-01-15T12:30 12"`, value: "2026-01-15T12:30 12"},
+		{topic: "get/history_day", value: "3"},
+		{topic: "set/operation", payload: "false", says: "refused by the meter"}, // which says that it can be set
+		{topic: "set/history_day", payload: "100", says: "value not accepted"},
+		{topic: "set/history_day", payload: `"x"`, says: "value not accepted"},
+		{topic: "set/location", payload: `"the moon"`, says: "value not accepted"},
+		{topic: "set/history_half_hours", payload: `"2026-01-15T12:30 13"`, says: "value not accepted"},
+		{topic: "set/clock", payload: `"now"`, says: "may not be written"},
+		{topic: "set/tariff", payload: "1", says: "may not be written"},
+		{topic: "get/tariff", says: "no parameter"},
+	} {
+		id := fmt.Sprintf("n%d", i)
+		payload := fmt.Sprintf(`{"id":%q}`, id)
+		if o.payload != "" {
+			payload = fmt.Sprintf(`{"value":%s,"id":%q}`, o.payload, id)
+		}
+		got := r.tell(o.topic, payload)
+		_, parameter, _ := strings.Cut(o.topic, "/")
+		if got["id"] != id || got["parameter"] != parameter || got["ok"] != (o.says == "") {
+			t.Errorf("%s %s: got %v", o.topic, o.payload, got)
+		}
+		if text, _ := got["error"].(string); !strings.Contains(text, o.says) || (text == "") != (o.says == "") {
+			t.Errorf("%s %s: error %q, want %q", o.topic, o.payload, text, o.says)
+		}
+		if o.says != "" {
+			continue
+		}
+		if got := fmt.Sprint(got["value"]); got != o.value {
+			t.Errorf("%s %s: value %s, want %s", o.topic, o.payload, got, o.value)
+		}
+		r.broker.UntilIs(parameters+parameter, o.value)
+	}
+
+	t.Log("the line is lost")
+	s.end()
+	if got := r.tell("set/history_day", "4"); got["ok"] == true || got["error"] == "" {
+		t.Errorf("without a meter: got %v", got)
+	}
+	// A kitchen is 3 among the places, in the bits above the number's.
+	want := []string{"81=1a", "e5=03", "ed=07ea010f0c1e0c", "80=31"}
+	if diff := cmp.Diff(want, ordered(t, transcript)); diff != "" {
+		t.Errorf("the meter was ordered (-want +got):\n%s", diff)
 	}
 }
 

@@ -22,6 +22,7 @@ type span struct{ from, to time.Time }
 // record is a row at its place in the order of all.
 type record struct {
 	at     time.Time // of its own, or of the one before it if that is later
+	stamp  drivers.Stamp
 	layout *layout
 	raw    []byte
 }
@@ -78,6 +79,7 @@ func (s *session) window(ctx context.Context, w span, each func(*drivers.Reading
 		r.Reset()
 		r.Meter = s.identity
 		s.row(row.layout, row.raw, &r)
+		r.Time = row.stamp
 		if err := each(&r); err != nil {
 			return err
 		}
@@ -116,26 +118,43 @@ func (s *session) recordsOf(ctx context.Context, d Database, w span) ([]record, 
 	if err != nil || len(t.data) == 0 {
 		return nil, err
 	}
-	var rows []record
+	return s.within(t.layout, t.data, w), nil
+}
+
+// within are the records of a stretch of time, oldest first. data has them newest
+// first.
+func (s *session) within(l *layout, data []byte, w span) (rows []record) {
 	var last time.Time
-	size := t.layout.length
-	for at := len(t.data) - size; at >= 0; at -= size {
-		raw := t.data[at : at+size]
-		stamp, ok := s.stampOf(t.layout, raw)
-		if !ok {
-			continue
-		}
-		when := s.clock.instant(stamp)
+	for _, row := range s.dated(l, data) {
+		when := s.clock.instant(row.stamp)
 		if when.Before(w.from) || !w.to.IsZero() && !when.Before(w.to) {
 			continue
 		}
 		if when.Before(last) {
 			when = last // the hour that comes twice in autumn: the device's order holds
 		}
-		last = when
-		rows = append(rows, record{when, t.layout, raw})
+		last, row.at = when, when
+		rows = append(rows, row)
 	}
-	return rows, nil
+	return rows
+}
+
+// dated are records that have a time, oldest first; by their order where the stamp
+// alone does not tell its hour.
+func (s *session) dated(l *layout, data []byte) []record {
+	rows := make([]record, 0, len(data)/l.length)
+	for at := len(data) - l.length; at >= 0; at -= l.length {
+		raw := data[at : at+l.length]
+		if stamp, ok := s.stampOf(l, raw); ok {
+			rows = append(rows, record{stamp: stamp, layout: l, raw: raw})
+		}
+	}
+	stamps := make([]*drivers.Stamp, len(rows))
+	for i := range rows {
+		stamps[i] = &rows[i].stamp
+	}
+	drivers.DateByOrder(stamps, s.clock.zone)
+	return rows
 }
 
 // wall is a limit as the device's clock shows it; zero: there is none, or it is

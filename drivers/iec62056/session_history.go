@@ -42,19 +42,14 @@ func (s *session) History(ctx context.Context, from, to time.Time, each func(*dr
 func (s *session) historyOf(ctx context.Context, from, to time.Time, last bool, each func(*drivers.Reading) error) error {
 	var rows []*drivers.Reading
 	for _, name := range s.cfg.Profiles {
-		err := s.rows(ctx, name, from, to, func(r *drivers.Reading) error {
-			t := s.instant(r.Time)
-			if t.Before(from) || t.After(to) || !last && t.Equal(to) {
-				return nil
-			}
-			if len(rows) == maxRows {
-				return fmt.Errorf("%s: %s: more than %d rows in a week: %w", s.line, name, maxRows, drivers.ErrLong)
-			}
-			rows = append(rows, r.Clone())
-			return nil
-		})
+		log, err := s.logOf(ctx, name, from, to)
 		if err != nil {
 			return err
+		}
+		for _, r := range log {
+			if t := s.instant(r.Time); !t.Before(from) && (t.Before(to) || last && t.Equal(to)) {
+				rows = append(rows, r)
+			}
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b *drivers.Reading) int { return s.instant(a.Time).Compare(s.instant(b.Time)) })
@@ -64,6 +59,38 @@ func (s *session) historyOf(ctx context.Context, from, to time.Time, last bool, 
 		}
 	}
 	return nil
+}
+
+// logOf are the rows of one log, dated by their order where a stamp alone does not
+// tell its hour.
+func (s *session) logOf(ctx context.Context, name string, from, to time.Time) (rows []*drivers.Reading, err error) {
+	var stamps []*drivers.Stamp
+	err = s.rows(ctx, name, s.besides(from, -time.Hour), s.besides(to, time.Hour), func(r *drivers.Reading) error {
+		if len(rows) == maxRows {
+			return fmt.Errorf("%s: %s: more than %d rows in a week: %w", s.line, name, maxRows, drivers.ErrLong)
+		}
+		row := r.Clone()
+		rows, stamps = append(rows, row), append(stamps, &row.Time)
+		return nil
+	})
+	drivers.DateByOrder(stamps, s.decoder.clock.zone)
+	return rows, err
+}
+
+// besides moves a limit away from the hours around a change of the clock: cut off
+// within the hour that comes twice, a log does not tell which of them it is.
+func (s *session) besides(t time.Time, by time.Duration) time.Time {
+	zone := s.decoder.clock.zone
+	if zone == nil {
+		return t
+	}
+	const near = 2 * time.Hour
+	_, before := t.Add(-near).In(zone).Zone()
+	_, after := t.Add(near).In(zone).Zone()
+	if before == after {
+		return t
+	}
+	return t.Add(by)
 }
 
 // instant is the moment of a stamp; one without offset is taken as the meter's
