@@ -28,12 +28,13 @@ const missedFor = 5*time.Hour + 7*time.Minute
 
 // logging is a meter that keeps a log.
 type logging struct {
-	keys string        // of its table
-	key  string        // of the register that its rows have
-	unit string        // of that
-	step time.Duration // between two rows
-	zone *time.Location
-	ends time.Time // when its clock stands still; zero: it does not
+	keys   string        // of its table
+	key    string        // of the register that its rows have
+	unit   string        // of that, as info tells it; "": the meter shows it in its log alone
+	prints string        // the unit as history prints it
+	step   time.Duration // between two rows
+	zone   *time.Location
+	ends   time.Time // when its clock stands still; zero: it does not
 
 	// gap is what is open from before, of a meter that has rows of one day alone; zero:
 	// what it costs to be away now.
@@ -340,7 +341,7 @@ func converterOf(t *testing.T, newest time.Time, hours int) logging {
 		return drivers.NewDecimal(22_222_200-125*int64(newest.Sub(at)/time.Hour), -2).String()
 	}
 	return logging{
-		keys: corusHours(t, newest, hours, zone, shows), key: "7-0:3.2.0", unit: "m³", step: time.Hour, zone: zone,
+		keys: corusHours(t, newest, hours, zone, shows), key: "7-0:3.2.0", unit: "m³", prints: "m³", step: time.Hour, zone: zone,
 		shows: func(at time.Time) string { return trimmed(shows(at)) },
 	}
 }
@@ -368,7 +369,7 @@ func foreignFeeder(t *testing.T) logging {
 	first := time.Date(2024, 2, 29, 0, 15, 0, 0, zone)
 	return logging{
 		keys: portOf(where) + "driver = \"iec62056-21\"\ntimezone = \"Europe/Berlin\"\npassword = \"00000000\"\nblock = 3\n",
-		key:  "1-0:1.5.0", step: 15 * time.Minute, zone: zone, ends: first.Add(105 * time.Minute), mean: true,
+		key:  "1-0:1.5.0", prints: "W", step: 15 * time.Minute, zone: zone, ends: first.Add(105 * time.Minute), mean: true,
 		gap: statistics.Hole{From: first.Add(-time.Minute), To: first.Add(3 * time.Hour)},
 		shows: func(at time.Time) string {
 			return drivers.NewDecimal(18_374-113*int64(at.Sub(first)/(15*time.Minute)), -2).String()
@@ -384,7 +385,7 @@ func foreignArchive(t *testing.T) logging {
 	first := time.Date(2024, 2, 28, 1, 0, 0, 0, zone)
 	return logging{
 		keys: portOf(where) + "driver = \"lis200\"\ntimezone = \"Europe/Berlin\"\npassword = \"00000000\"\nblock = 4\n",
-		key:  "7-0:13.2.0", unit: "m³", step: time.Hour, zone: zone, ends: first.Add(11 * time.Hour),
+		key:  "7-0:13.2.0", unit: "m³", prints: "m³", step: time.Hour, zone: zone, ends: first.Add(11 * time.Hour),
 		gap: statistics.Hole{From: first.Add(90 * time.Minute), To: first.Add(20 * time.Hour)},
 		shows: func(at time.Time) string {
 			return drivers.NewDecimal(12_001_000+12_500*int64(at.Sub(first)/time.Hour), -4).String()
@@ -401,7 +402,7 @@ func foreignHouse(t *testing.T) logging {
 	newest := now.Truncate(30 * time.Minute)
 	s := foreignStick(t, skPeer, now.Format(`{"clock": "2006-01-02T15:04:05"}`), "--scan-time", "0.05", "--join-time", "0.1")
 	return logging{
-		keys: quickStick(s.port, ""), key: "1-1:1.8.0", unit: "kWh", step: 30 * time.Minute, zone: zone, ends: newest,
+		keys: quickStick(s.port, ""), key: "1-1:1.8.0", unit: "kWh", prints: "kWh", step: 30 * time.Minute, zone: zone, ends: newest,
 		shows: func(at time.Time) string {
 			if at.After(newest) {
 				return ""

@@ -183,6 +183,24 @@ func (c *lateCase) exact(from, to time.Time) error {
 	return errors.Join(wrong...)
 }
 
+// steady are the rows of a period, in none of which more is used, or less, than a house
+// can.
+func (c *lateCase) steady(period string, from time.Time) ([]statRow, error) {
+	rows, err := c.rows(period, from)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) < 2 {
+		return nil, fmt.Errorf("%d rows of %s since %s", len(rows), period, from)
+	}
+	for i := 1; i < len(rows); i++ {
+		if d := wattHours(rows[i].Sum - rows[i-1].Sum); d < 0 || d > 20_000 {
+			return nil, fmt.Errorf("the %s from %s on used %d Wh", period, rows[i].start(), d)
+		}
+	}
+	return rows, nil
+}
+
 func wattHours(kWh float64) int64 { return int64(math.Round(kWh * 1000)) }
 
 // spoolJournal leaves a journal as a gateway does that ends while the broker is
@@ -440,19 +458,15 @@ func TestHomeAssistantMissesNoHour(t *testing.T) {
 	meter.show(func(at time.Time) int64 { return fresh + int64(at.Sub(began)/time.Second) })
 	c.compiled(time.Now())
 	steady := func() error {
-		rows, err := c.rows("5minute", row.start())
+		short, err := c.steady("5minute", row.start())
 		if err != nil {
 			return err
 		}
-		for i := 1; i < len(rows); i++ {
-			if d := wattHours(rows[i].Sum - rows[i-1].Sum); d < 0 || d > 20_000 {
-				return fmt.Errorf("five minutes from %s on used %d Wh", rows[i].start(), d)
-			}
-		}
-		if last := wattHours(rows[len(rows)-1].Sum); last < used {
+		if last := wattHours(short[len(short)-1].Sum); last < used {
 			return fmt.Errorf("the sum fell from %d to %d Wh", used, last)
 		}
-		return nil
+		_, err = c.steady("hour", p.now.Add(-13*time.Hour))
+		return err
 	}
 	o.Until(t, steady)
 	if after := p.rows(c); !slices.Equal(before, after) {
