@@ -225,7 +225,7 @@ func TestTheHoursOfANightOfTheClockOfAMeterThatSpeaks(t *testing.T) {
 					began := evening(change)
 					time.Sleep(c.after)
 					m := counting(t, c.driver, c.driver.NewConfig(), 0)
-					listenTo(t, m, sim.Options{Model: c.model, Period: 10 * time.Second}, aNight+time.Minute)
+					listenTo(t, m, sim.Options{Model: c.model, Period: time.Minute}, aNight+time.Minute)
 					log := m.registers.Logs[c.key]
 					if log == nil {
 						t.Fatalf("nothing is known of the register: %v", m.registers.Logs)
