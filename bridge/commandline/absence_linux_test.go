@@ -400,9 +400,9 @@ func foreignHouse(t *testing.T) logging {
 	zone := zoned(t, "Asia/Tokyo")
 	now := time.Now().In(zone)
 	newest := now.Truncate(30 * time.Minute)
-	s := foreignStick(t, skPeer, now.Format(`{"clock": "2006-01-02T15:04:05"}`), "--scan-time", "0.05", "--join-time", "0.1")
+	s := foreignStick(t, skStick, now.Format(`{"clock": "2006-01-02T15:04:05"}`), "--scan-time", "0.05", "--join-time", "0.1")
 	return logging{
-		keys: quickStick(s.port, ""), key: "1-1:1.8.0", unit: "kWh", prints: "kWh", step: 30 * time.Minute, zone: zone, ends: newest,
+		keys: quickStick(s.At, ""), key: "1-1:1.8.0", unit: "kWh", prints: "kWh", step: 30 * time.Minute, zone: zone, ends: newest,
 		shows: func(at time.Time) string {
 			if at.After(newest) {
 				return ""
@@ -444,7 +444,7 @@ func foreignHeat(t *testing.T) logging {
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	port, _ := foreignProcess(t, "mbus_slave.py", file, "--listen", "tcp://127.0.0.1:0", "--for", "300")
+	port := "tcp://" + foreignSlaves.Start(t, file, "--listen", "tcp://127.0.0.1:0", "--for", "300").At
 	return logging{
 		keys: fmt.Sprintf("driver = \"mbus\"\nport = %q\naddress = \"1\"\ntimezone = %q\n", port, zone),
 		key:  "6-0:1.0.0", unit: "kWh", step: time.Hour, zone: zone, telegram: true,

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
 )
 
 // rowsOf takes apart what history prints of a register: its stamp, what it was, and
@@ -100,40 +102,38 @@ func TestMetersWithoutALogSaySo(t *testing.T) {
 	}
 }
 
-// clocks are a foreign meter of each driver whose clock can be set, as tables, and
-// where each notes what it was told; "": nowhere.
-func clocks(t *testing.T) (tables string, logs map[string]string) {
+// clocks are a foreign meter of each driver whose clock can be set, as tables; those
+// that say what they were told; and where the slave notes it.
+func clocks(t *testing.T) (tables string, peers map[string]*peertest.Peer, bus string) {
 	t.Helper()
-	logs = map[string]string{}
-	add := func(name, keys, log string) {
+	peers = map[string]*peertest.Peer{}
+	add := func(name, keys string) {
 		tables += fmt.Sprintf("[[meter]]\nname = %q\nwrite = [\"clock\"]\n%s\n", name, keys)
-		logs[name] = log
 	}
-	where, log := foreignMeter(t, "--tcp", "0")
-	add("feeder", "driver = \"iec62056-21\"\ntimezone = \"Europe/Berlin\"\npassword = \"00000000\"\n"+portOf(where), log)
-	where, log = foreignMeter(t, "--tcp", "0", "--lis200")
-	add("corrector", "driver = \"lis200\"\ntimezone = \"Europe/Berlin\"\npassword = \"00000000\"\n"+portOf(where), log)
-	keys, truth := foreignCorus(t)
+	const german = "timezone = \"Europe/Berlin\"\npassword = \"00000000\"\n"
+	peers["feeder"] = foreignOptical.Start(t, "--run-for", "300", "--tcp", "0")
+	add("feeder", "driver = \"iec62056-21\"\n"+german+portOf(peers["feeder"].At))
+	peers["corrector"] = foreignOptical.Start(t, "--run-for", "300", "--tcp", "0", "--lis200")
+	add("corrector", "driver = \"lis200\"\n"+german+portOf(peers["corrector"].At))
+	peers["converter"] = foreignGas.Start(t, "--run-for", "300")
 	layouts := filepath.Join(t.TempDir(), "layouts.toml")
 	const ours = "[[map]]\n[[map.parameter]]\nid = 106\nname = \"clock\"\ntype = \"date\"\nobis = \"0-0:1.0.0\"\nwritable = true\n"
 	if err := os.WriteFile(layouts, []byte(ours), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(keys, "port = ")
-	port, _, _ := strings.Cut(rest, "\n")
-	add("converter", fmt.Sprintf("driver = \"corus\"\ntimezone = \"UTC\"\nport = %s\nlayouts = %q\n", port, layouts), truth.log)
-	s := foreignStick(t, skPeer, "", "--scan-time", "0.05", "--join-time", "0.1")
-	add("house", quickStick(s.port, ""), "")
-	bus, busLog := foreignBus(t, "")
-	add("heat", fmt.Sprintf("driver = \"mbus\"\nport = %q\nsecondary = \"068558172D2C0804\"\ntimezone = \"Europe/Copenhagen\"\n", bus), busLog)
-	return tables, logs
+	add("converter", fmt.Sprintf("driver = \"corus\"\ntimezone = \"UTC\"\nport = \"tcp://%s\"\nlayouts = %q\n", peers["converter"].At, layouts))
+	s := foreignStick(t, skStick, "", "--scan-time", "0.05", "--join-time", "0.1")
+	add("house", quickStick(s.At, ""))
+	at, bus := foreignBus(t, "")
+	add("heat", fmt.Sprintf("driver = \"mbus\"\nport = %q\nsecondary = \"068558172D2C0804\"\ntimezone = \"Europe/Copenhagen\"\n", at))
+	return tables, peers, bus
 }
 
 // All clocks are set in one go. The foreign slave takes the clock and goes on with the
 // telegrams that it has, which is told.
 func TestTheProgramSetsTheClocksOfAllForeignMeters(t *testing.T) {
 	t.Parallel()
-	tables, logs := clocks(t)
+	tables, peers, bus := clocks(t)
 	file := filepath.Join(t.TempDir(), "config.toml")
 	if err := os.WriteFile(file, []byte("[mqtt]\nurl = \"mqtt://127.0.0.1:1\"\n"+tables), 0o600); err != nil {
 		t.Fatal(err)
@@ -173,11 +173,11 @@ func TestTheProgramSetsTheClocksOfAllForeignMeters(t *testing.T) {
 		t.Errorf("set (-want +got):\n%s%s", diff, stderr.String())
 	}
 	for meter, begin := range map[string]string{"feeder": "0.9.", "corrector": "1:400.0=20", "converter": "p106=20"} {
-		if got := noted(t, logs[meter]); len(got) == 0 || !strings.HasPrefix(got[len(got)-1], begin) {
+		if got := noted(t, peers[meter]); len(got) == 0 || !strings.HasPrefix(got[len(got)-1], begin) {
 			t.Errorf("%s noted %q", meter, got)
 		}
 	}
-	if got := written(t, logs["heat"], "set_clock"); len(got) != 1 {
+	if got := written(t, bus, "set_clock"); len(got) != 1 {
 		t.Errorf("the slave noted %q", got)
 	}
 }

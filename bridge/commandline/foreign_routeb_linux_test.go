@@ -274,9 +274,9 @@ func ordered(t *testing.T, transcript string) (all []string) {
 func TestAWriteByMQTTReachesAForeignStick(t *testing.T) {
 	t.Parallel()
 	transcript := filepath.Join(t.TempDir(), "transcript.json")
-	s := foreignStick(t, skPeer, `{"clock": "2026-01-15T12:34:56", "set_map": ["80", "81", "E5", "ED"]}`,
+	s := foreignStick(t, skStick, `{"clock": "2026-01-15T12:34:56", "set_map": ["80", "81", "E5", "ED"]}`,
 		"--scan-time", "0.05", "--join-time", "0.1", "--transcript", transcript)
-	r := run(t, quickStick(s.port, "every = \"1h\"\nwrite = [\"location\", \"history_day\", \"history_half_hours\", \"operation\"]\n"))
+	r := run(t, quickStick(s.At, "every = \"1h\"\nwrite = [\"location\", \"history_day\", \"history_half_hours\", \"operation\"]\n"))
 	const parameters = "meter2mqtt/heat/parameter/"
 	r.broker.Until("the place", func(m brokertest.Message) bool { return m.Topic == parameters+"location" && m.Payload != "" })
 	for i, o := range []struct{ topic, payload, value, says string }{
@@ -316,7 +316,7 @@ func TestAWriteByMQTTReachesAForeignStick(t *testing.T) {
 	}
 
 	t.Log("the line is lost")
-	s.end()
+	s.End()
 	if got := r.tell("set/history_day", "4"); got["ok"] == true || got["error"] == "" {
 		t.Errorf("without a meter: got %v", got)
 	}
