@@ -35,7 +35,7 @@ func Key(n int) string { return fmt.Sprintf("%s%04X5EEDB0A7C0DEFACE", KeyMark, n
 
 // Folder is the environment variable that names the folder in which to keep what
 // tests produce. Without it nothing is kept.
-const Folder = "METER2MQTT_TEST_OUTPUT"
+const Folder = "TESTS_LEAVE_IN"
 
 // place is where something of a test is kept; "": nowhere.
 func place(t testing.TB, name string) string {
