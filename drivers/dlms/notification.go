@@ -1,6 +1,7 @@
 package dlms
 
 import (
+	"cmp"
 	"encoding/binary"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
@@ -53,7 +54,7 @@ func ParseNotification(apdu []byte) (n Notification, offset int, err error) {
 		copy(n.Code[:], p.take(6))
 		p.next() // attribute
 	default:
-		return n, 0, drivers.ErrSyntax
+		return n, 0, cmp.Or(p.err, drivers.ErrSyntax)
 	}
 	if p.err != nil {
 		return n, p.at, p.err
