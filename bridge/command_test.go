@@ -1,8 +1,10 @@
 package bridge
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +169,9 @@ func TestAnOutcomeIsTrueFalseOrUnknown(t *testing.T) {
 		{errors.Join(drivers.ErrUnsent, drivers.ErrTimeout), no},
 		{errors.Join(drivers.ErrUnconfirmed, drivers.ErrRefused), nil},
 		{errDiffers, no},
+		{closed(fmt.Errorf("%w: %w", drivers.ErrUnsent, context.Canceled)), no},
+		{closed(fmt.Errorf("%w: %w", drivers.ErrUnconfirmed, context.Canceled)), nil},
+		{closed(context.Canceled), nil},
 	} {
 		r := resultOf("p", nil, true, outcome{err: c.err})
 		if !cmp.Equal(r.OK, c.want) || (r.Error == "") != (c.err == nil) {

@@ -380,7 +380,7 @@ func TestAWriteThatIsInterruptedIsUnknownAndNotRepeated(t *testing.T) {
 	h.broker.Publish("meter2mqtt/main/set/limit", `{"value":6,"id":"b"}`, false)
 	untilQueued(t, h)
 	h.stop()
-	h.wantResult(untilField(h.broker, "meter2mqtt/main/result", "id", `"a"`), "null", "")
+	h.wantResult(untilField(h.broker, "meter2mqtt/main/result", "id", `"a"`), "null", "the meter's line was closed meanwhile")
 	h.wantResult(untilField(h.broker, "meter2mqtt/main/result", "id", `"b"`), "false", "not sent")
 	h.meter.set(func() { h.meter.during = nil })
 	h.broker.Forget()

@@ -83,7 +83,11 @@ func (l *line) errand() *command {
 func (l *line) carryOut(ctx context.Context, open drivers.Line, c *command) error {
 	a := l.asked[slices.IndexFunc(l.asked, func(a *asked) bool { return a.meter == c.meter })]
 	o := l.transact(ctx, open, a, c)
-	c.meter.finish(c, o)
+	told := o
+	if ctx.Err() != nil && errors.Is(o.err, context.Canceled) {
+		told.err = closed(o.err)
+	}
+	c.meter.finish(c, told)
 	l.repeatErrand(a, c, o.err)
 	switch {
 	case errors.Is(o.err, drivers.ErrAuth):

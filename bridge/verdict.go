@@ -15,6 +15,7 @@ var (
 	errRetained   = errors.New("the command is retained, so it would be repeated at each connection: clear it with an empty retained message and publish it without retain")
 	errNotAllowed = errors.New("it may not be written: name it in write = […] of the meter's configuration")
 	errOffline    = errors.New("the meter's line is not open")
+	errClosed     = errors.New("the meter's line was closed meanwhile")
 	errBusy       = errors.New("too many commands wait for the meter's line")
 	errLate       = errors.New("the meter's line was busy for too long")
 	errLocked     = errors.New("the meter refused our password and is not asked again until the configuration is reloaded")
@@ -87,7 +88,7 @@ func (o outcome) reason() string {
 		return o.err.Error()
 	}
 	for _, kind := range []error{
-		errSecret, errRetained, errNotAllowed, errOffline, errBusy, errLate, errLocked, errNote,
+		errSecret, errRetained, errNotAllowed, errOffline, errClosed, errBusy, errLate, errLocked, errNote,
 		drivers.ErrUnsent, drivers.ErrUnconfirmed, drivers.ErrRefused, drivers.ErrAuth, drivers.ErrValue, drivers.ErrTimeout, errDiffers,
 	} {
 		if errors.Is(o.err, kind) {
@@ -95,6 +96,17 @@ func (o outcome) reason() string {
 		}
 	}
 	return "it failed"
+}
+
+// closed puts into words that the line was closed under a command, by an order or
+// because the gateway ends. Whether it was sent stays as it was found to be.
+func closed(err error) error {
+	for _, known := range []error{drivers.ErrUnsent, drivers.ErrUnconfirmed} {
+		if errors.Is(err, known) {
+			return fmt.Errorf("%w: %w", known, errClosed)
+		}
+	}
+	return errClosed
 }
 
 // errDiffers says that a meter took a value and shows another.
