@@ -648,7 +648,7 @@ func (x *radio) compact(l drivers.Layer) {
 	signature := uint16(b[0]) | uint16(b[1])<<8
 	for _, head := range x.d.formats.known[formatKey{modelOf(x.d.layers.header.meter), signature}] {
 		_, to, _, _ := scanData(b[at:], head[0]&0x0F)
-		for range head {
+		for range len(head) {
 			places = append(places, -1)
 		}
 		for i := range to {

@@ -2,8 +2,11 @@ package mbus
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/wire"
@@ -117,6 +120,32 @@ func TestCompactFramesNeedTheirFormatAndTheirCRC(t *testing.T) {
 	}
 	if f := all.lost[0]; f.Got != uint32(crc^1) || f.Want != uint32(crc) {
 		t.Errorf("got %#x, want %#x", f.Got, f.Want)
+	}
+}
+
+// The two bytes C4 80 are a letter to whoever takes heads for text.
+func TestTheExplanationOfACompactFramePutsEachValueWhereItStands(t *testing.T) {
+	heads, full := unhex(t, "C4804014"+"025D"), unhex(t, "C4804014E8030000"+"025D2912")
+	format, crc := wire.CRC13757(heads), wire.CRC13757(full)
+	compact := telegramOf(t, "79"+hexOf([]byte{byte(format), byte(format >> 8), byte(crc), byte(crc >> 8)})+"E8030000"+"2912")
+	sent := append(telegramOf(t, "78"+hexOf(full)), compact...)
+	spans, err := explainWireless(&WirelessConfig{}, drivers.Zones{}, sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []string
+	for _, s := range spans[len(spans)-2:] {
+		values = append(values, fmt.Sprintf("%s %x %s", s.Name, sent[s.Offset:s.Offset+s.Length], s.Value))
+	}
+	want := []string{
+		"data e8030000 volume@s1u2 10.00 m³",
+		"data 2912 return_temperature 46.49 °C",
+	}
+	if diff := cmp.Diff(want, values); diff != "" {
+		t.Error(diff)
+	}
+	if spans[0].Name != "L-field" {
+		t.Errorf("the first byte is %+v", spans[0])
 	}
 }
 
