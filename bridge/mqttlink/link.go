@@ -94,6 +94,7 @@ type Received struct {
 type Link struct {
 	options Options
 	outbox  *outbox
+	door    door       // before what subscriptions bring
 	mu      sync.Mutex // guards what follows
 	subs    []subscription
 	client  paho.Client // connected; nil: there is none
@@ -222,6 +223,7 @@ func (l *Link) connect(ctx context.Context, lost chan<- error) (paho.Client, err
 		return nil, err
 	}
 	client := paho.NewClient(l.clientOptions(lost))
+	l.door.shut()
 	if err := await(ctx, client.Connect(), connectTimeout); err != nil {
 		client.Disconnect(0)
 		return nil, fmt.Errorf("connect: %w", err)
@@ -266,7 +268,7 @@ func (l *Link) drop(t *topicLine) paho.Client {
 func (l *Link) subscribeAll(ctx context.Context, client paho.Client, subs []subscription) error {
 	asked := make([]paho.Token, len(subs))
 	for i := range subs {
-		asked[i] = subs[i].ask(client)
+		asked[i] = subs[i].ask(client, &l.door)
 	}
 	for i := range subs {
 		err := subs[i].await(ctx, asked[i])
@@ -280,13 +282,9 @@ func (l *Link) subscribeAll(ctx context.Context, client paho.Client, subs []subs
 	return nil
 }
 
-func (s *subscription) subscribe(ctx context.Context, client paho.Client) error {
-	return s.await(ctx, s.ask(client))
-}
-
-func (s *subscription) ask(client paho.Client) paho.Token {
+func (s *subscription) ask(client paho.Client, d *door) paho.Token {
 	return client.Subscribe(s.filter, 1, func(_ paho.Client, m paho.Message) {
-		s.handle(Received{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()})
+		d.pass(func() { s.handle(Received{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()}) })
 	})
 }
 
@@ -378,6 +376,7 @@ func (l *Link) session(ctx context.Context, client paho.Client, lost <-chan erro
 	if l.connected != nil {
 		l.connected()
 	}
+	l.door.open()
 	ended := make(chan error, 1)
 	l.strays.Go(func() { ended <- s.run(ctx) })
 	watch := time.NewTicker(watchEvery)

@@ -112,6 +112,26 @@ func TestALinkSubscribesAgainAfterEachConnection(t *testing.T) {
 	b.Stop()
 }
 
+// The broker sends what is retained before it has acknowledged the subscription.
+func TestARetainedMessageIsAnsweredToo(t *testing.T) {
+	b := brokertest.New(t)
+	b.Start()
+	defer b.Stop()
+	b.Publish("ask/me", "now", true)
+	for range 20 {
+		l := New(options(b))
+		l.Subscribe("ask/#", func(r Received) {
+			if !l.Publish(Message{Topic: "t/answer", Payload: r.Payload}) {
+				t.Error("an answer was dropped")
+			}
+		})
+		end := run(t, l, nothing)
+		b.UntilIs("t/answer", "now")
+		end()
+		b.Forget()
+	}
+}
+
 func TestALinkIsCutWhilePublishingAndNeverHangs(t *testing.T) {
 	b := brokertest.New(t)
 	b.Start()

@@ -35,7 +35,7 @@ func (l *Link) OpenTopic(ctx context.Context, topic string) (drivers.Line, error
 	if client == nil {
 		return t, nil
 	}
-	if err := s.subscribe(ctx, client); err != nil {
+	if err := s.await(ctx, s.ask(client, &l.door)); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", t, err), t.Close())
 	}
 	return t, nil
