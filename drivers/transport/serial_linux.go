@@ -94,10 +94,20 @@ func (l *serialLine) control(do func(fd int) error) error {
 		return err
 	}
 	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = do(int(fd)) }); err != nil {
+	if err := raw.Control(func(fd uintptr) { inner = uninterrupted(func() error { return do(int(fd)) }) }); err != nil {
 		return err
 	}
 	return inner
+}
+
+// uninterrupted does it again as often as a signal interrupts it: the runtime sends
+// itself some, and an ioctl of a tty is not begun anew by itself.
+func uninterrupted(do func() error) error {
+	for {
+		if err := do(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // exclusive lets others open the port, or not.
@@ -159,11 +169,13 @@ func setTermios(device string, m drivers.Mode) error {
 	if softParity(m) {
 		c.Size, c.Parity = 8, serial.ParityNone
 	}
-	p, err := serial.OpenPort(c)
-	if err != nil {
-		return err
-	}
-	return p.Close()
+	return uninterrupted(func() error {
+		p, err := serial.OpenPort(c)
+		if err != nil {
+			return err
+		}
+		return p.Close()
+	})
 }
 
 // checkInput has the kernel drop bytes whose parity is wrong.

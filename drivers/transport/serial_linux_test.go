@@ -521,3 +521,15 @@ func echo(line io.ReadWriter, last byte) error {
 		}
 	}
 }
+
+func TestWhatASignalInterruptsIsDoneAgain(t *testing.T) {
+	answers := []error{unix.EINTR, os.NewSyscallError("ioctl", unix.EINTR), unix.EBUSY}
+	err := uninterrupted(func() error {
+		err := answers[0]
+		answers = answers[1:]
+		return err
+	})
+	if !errors.Is(err, unix.EBUSY) || len(answers) != 0 {
+		t.Errorf("got %v with %d answers left", err, len(answers))
+	}
+}
