@@ -19,6 +19,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/p1"
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 )
 
@@ -114,13 +115,8 @@ func benchBroker(b *testing.B) (address string) {
 			b.Skip("mosquitto is not installed")
 		}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	address = listener.Addr().String()
+	address = porttest.Address(b)
 	_, port, _ := net.SplitHostPort(address)
-	_ = listener.Close()
 	conf := filepath.Join(b.TempDir(), "mosquitto.conf")
 	text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\nlog_dest none\n", port)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {

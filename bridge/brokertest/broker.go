@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 )
 
 // patience is how long Until waits for what must come.
@@ -51,7 +51,7 @@ type Message struct {
 // New is a broker that is not started, on a port of its own.
 func New(t *testing.T) *Broker {
 	t.Helper()
-	b := &Broker{t: t, address: freeAddress(t), more: make(chan struct{}, 1)}
+	b := &Broker{t: t, address: porttest.Address(t), more: make(chan struct{}, 1)}
 	t.Cleanup(b.keep)
 	return b
 }
@@ -65,25 +65,6 @@ func (b *Broker) keep() {
 		fmt.Fprintf(&all, "%s %s\n", m.Topic, m.Payload)
 	}
 	canary.Keep(b.t, "mqtt", []byte(all.String()))
-}
-
-// freeAddress is one that stays free while the broker is stopped: systems give
-// connections and port 0 the ports from 32768 on, and would give away one of those.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)) //nolint:gosec // any port will do
-		listener, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return address
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // URL is where it listens once it is started.

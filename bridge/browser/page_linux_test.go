@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,6 +27,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/bridge/brokertest"
 	"github.com/meter2mqtt/meter2mqtt/bridge/config"
 	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 )
 
@@ -61,12 +61,7 @@ func gateway(t *testing.T) (page string) {
 	broker.Login.Username, broker.Login.Password = "gateway", canary.MQTTPassword
 	broker.Start()
 	t.Cleanup(broker.Stop)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	address := porttest.Address(t)
 	state := t.TempDir()
 	text := fmt.Sprintf(`
 [mqtt]

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/peertest"
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 )
 
 // Simulated meters that this code did not come from; the program itself reads them,
@@ -154,12 +155,7 @@ func ser2net(t *testing.T, device string) (address string) {
 	case err != nil:
 		t.Skip("ser2net is not installed: apt-get install ser2net")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	_ = l.Close()
+	address = porttest.Address(t)
 	host, number, _ := net.SplitHostPort(address)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ser2net.yaml")

@@ -98,7 +98,7 @@ func TestDamagedTelegrams(t *testing.T) {
 			d := newDamaged(t, c.check, c.form)
 			b := newBroker(t)
 			w := newWitness(t, b, d)
-			g := newGateway(t, b.address(), meterTable("main", d.address(), fmt.Sprintf("check = %q", c.check)))
+			g := newGateway(t, b.address, meterTable("main", d.address(), fmt.Sprintf("check = %q", c.check)))
 			d.run(count, w)
 			g.drained(t)
 			w.settle()
@@ -275,7 +275,7 @@ type witness struct {
 func newWitness(t *testing.T, b *broker, d *damaged) *witness {
 	t.Helper()
 	w := &witness{t: t, meter: d, last: map[string]float64{}}
-	o := paho.NewClientOptions().AddBroker("tcp://" + b.address()).SetClientID("witness").
+	o := paho.NewClientOptions().AddBroker("tcp://" + b.address).SetClientID("witness").
 		SetAutoReconnect(false).SetKeepAlive(0).SetOrderMatters(true)
 	w.client = paho.NewClient(o)
 	wait(t, w.client.Connect())

@@ -11,6 +11,7 @@ import (
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 	"github.com/meter2mqtt/meter2mqtt/drivers/sim"
 )
 
@@ -62,7 +63,7 @@ type census struct {
 func newCensus(t *testing.T, b *broker) *census {
 	t.Helper()
 	c := &census{seen: map[string]int{}}
-	client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + b.address()).SetClientID("census").SetKeepAlive(0))
+	client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + b.address).SetClientID("census").SetKeepAlive(0))
 	wait(t, client.Connect())
 	wait(t, client.Subscribe(base+"/+/state", 1, func(_ paho.Client, m paho.Message) {
 		c.mu.Lock()
@@ -106,14 +107,14 @@ func TestAFleetIsReadThoughSomeHang(t *testing.T) {
 	}
 	for i := range dead {
 		add(fmt.Sprintf("hanging%d", i), hanging(t))
-		add(fmt.Sprintf("absent%d", i), fmt.Sprintf("tcp://127.0.0.1:%d", freePort(t)))
+		add(fmt.Sprintf("absent%d", i), "tcp://"+porttest.Address(t))
 	}
 	for i, address := range converters(t, n) {
 		name := fmt.Sprintf("station%d", i)
 		healthy = append(healthy, name)
 		add(name, address)
 	}
-	g := newGateway(t, b.address(), tables.String())
+	g := newGateway(t, b.address, tables.String())
 	until(t, func() string { return c.reached(healthy, 2) })
 	before := g.usage(t)
 	until(t, func() string { return c.reached(healthy, length(t, 5, 8)) })

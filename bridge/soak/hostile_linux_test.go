@@ -40,7 +40,7 @@ func TestHostileBroker(t *testing.T) {
 	var working sync.WaitGroup
 	var thrown atomic.Int64
 	for _, a := range attacks {
-		client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + w.broker.address()).SetClientID(a.name).SetAutoReconnect(false))
+		client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + w.broker.address).SetClientID(a.name).SetAutoReconnect(false))
 		wait(t, client.Connect())
 		working.Go(func() {
 			defer client.Disconnect(100)

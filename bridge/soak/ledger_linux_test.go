@@ -40,7 +40,7 @@ func newLedger(tb testing.TB, b *broker) *ledger {
 // connect subscribes, also again to a broker that was away.
 func (l *ledger) connect(b *broker) {
 	l.tb.Helper()
-	o := paho.NewClientOptions().AddBroker("tcp://" + b.address()).SetClientID("ledger").
+	o := paho.NewClientOptions().AddBroker("tcp://" + b.address).SetClientID("ledger").
 		SetAutoReconnect(false).SetKeepAlive(0).SetOrderMatters(true)
 	l.client = paho.NewClient(o)
 	wait(l.tb, l.client.Connect())

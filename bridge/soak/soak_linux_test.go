@@ -27,7 +27,7 @@ type world struct {
 func newWorld(t *testing.T, pace time.Duration) *world {
 	t.Helper()
 	w := &world{broker: newBroker(t), meter: newMeter(t, pace)}
-	w.proxy = newProxy(t, w.broker.address())
+	w.proxy = newProxy(t, w.broker.address)
 	w.ledger = newLedger(t, w.broker)
 	w.gateway = newGateway(t, w.proxy.address, meterTable("main", w.meter.address()))
 	w.ledger.reach(w.meter)

@@ -53,8 +53,8 @@ func BenchmarkLatency(b *testing.B) {
 			}
 		}))
 	bare := connected(b, broker, "bare")
-	line := called(b, func(address string) { newGateway(b, broker.address(), meterTable("main", address)) })
-	relayed := called(b, func(address string) { newRelay(b, address, broker.address()) })
+	line := called(b, func(address string) { newGateway(b, broker.address, meterTable("main", address)) })
+	relayed := called(b, func(address string) { newRelay(b, address, broker.address) })
 	payload := make([]byte, relaySize)
 	n := int64(0)
 	next := telegram(n, time.Now())
@@ -159,7 +159,7 @@ func relay(addresses string) error {
 
 func connected(tb testing.TB, b *broker, id string) paho.Client {
 	tb.Helper()
-	c := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + b.address()).SetClientID(id).SetAutoReconnect(false))
+	c := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + b.address).SetClientID(id).SetAutoReconnect(false))
 	wait(tb, c.Connect())
 	tb.Cleanup(func() { c.Disconnect(100) })
 	return c
@@ -383,11 +383,11 @@ func BenchmarkManyMeters(b *testing.B) {
 	for i, l := range c.listeners {
 		fmt.Fprintf(&tables, "[[meter]]\nname=\"m%d\"\ndriver=\"p1\"\nport=\"tcp://%s\"\nevery=\"1h\"\n", i, l.Addr())
 	}
-	one := newGateway(b, broker.address(), meterTable("one", "127.0.0.1:1"))
+	one := newGateway(b, broker.address, meterTable("one", "127.0.0.1:1"))
 	pass(time.Second)
 	idle := one.usage(b)
 	one.kill()
-	g := newGateway(b, broker.address(), tables.String())
+	g := newGateway(b, broker.address, tables.String())
 	c.connect(b)
 	c.speak(b, warmUp)
 	before, start := g.usage(b), time.Now()

@@ -7,13 +7,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 )
 
 func TestMain(m *testing.M) {
@@ -76,16 +77,17 @@ func pass(d time.Duration) {
 // broker is a Mosquitto on loopback that keeps nothing over a restart.
 type broker struct {
 	*process
-	port   int
-	config string
+	address string // host:port
+	config  string
 }
 
 func newBroker(tb testing.TB) *broker {
 	tb.Helper()
-	b := &broker{port: freePort(tb), config: filepath.Join(tb.TempDir(), "mosquitto.conf")}
+	b := &broker{address: porttest.Address(tb), config: filepath.Join(tb.TempDir(), "mosquitto.conf")}
 	// The subscriber's own limits are none of the gateway's business: the broker
 	// hands on whatever it takes.
-	text := fmt.Sprintf(`listener %d 127.0.0.1
+	_, port, _ := net.SplitHostPort(b.address)
+	text := fmt.Sprintf(`listener %s 127.0.0.1
 allow_anonymous true
 persistence false
 max_inflight_messages 0
@@ -95,7 +97,7 @@ log_dest stderr
 log_type error
 log_type warning
 log_type information
-`, b.port)
+`, port)
 	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
@@ -103,24 +105,12 @@ log_type information
 	return b
 }
 
-func freePort(tb testing.TB) int {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func (b *broker) address() string { return "127.0.0.1:" + strconv.Itoa(b.port) }
-
 // start starts it, also again, and waits until it takes connections.
 func (b *broker) start(tb testing.TB) {
 	tb.Helper()
 	b.process = spawn(tb, &output{}, mosquitto(tb), "-c", b.config)
 	until(tb, func() string {
-		if b.gone() { // as when another program was quicker to take the port
+		if b.gone() {
 			tb.Fatalf("mosquitto ended: %v\n%s", b.err, b.output)
 		}
 		return missing(b.output, " running") // its word once it listens

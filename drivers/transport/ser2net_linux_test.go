@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 )
 
 // ser2net serves a terminal as its own process. accepter is its word for the
@@ -29,7 +30,7 @@ func ser2net(t *testing.T, device, accepter string) (address string) {
 	case err != nil:
 		t.Skip("ser2net is not installed: apt-get install ser2net")
 	}
-	address = freeAddress(t)
+	address = porttest.Address(t)
 	host, number, _ := net.SplitHostPort(address)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ser2net.yaml")

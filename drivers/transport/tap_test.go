@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 )
 
 func TestParseTap(t *testing.T) {
@@ -76,7 +77,7 @@ type tapped struct {
 
 func openTap(t *testing.T) *tapped {
 	t.Helper()
-	tap := startTap(t, TapAddress(freeAddress(t)))
+	tap := startTap(t, TapAddress(porttest.Address(t)))
 	waitFor(t, func() bool { return tap.log.count("tap open") == 1 })
 	return tap
 }
@@ -256,14 +257,4 @@ func TestTapTellsWhenOthersCanReachIt(t *testing.T) {
 	if n := openTap(t).log.count("open to other machines"); n != 0 {
 		t.Errorf("a tap on loopback warns %d times", n)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

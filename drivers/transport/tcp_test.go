@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 )
 
 // converter listens on loopback. accept is the far end of the next connection.
@@ -131,12 +132,7 @@ func TestTCPHasNoModeToSet(t *testing.T) {
 }
 
 func TestTCPRefusedIsTheSameErrorEachTime(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := mustParse(t, "tcp://"+l.Addr().String())
-	l.Close()
+	port := mustParse(t, "tcp://"+porttest.Address(t))
 	_, first := Open(t.Context(), port)
 	_, second := Open(t.Context(), port)
 	if !errors.Is(first, syscall.ECONNREFUSED) || !strings.Contains(drivers.Hint(first), "port number") {

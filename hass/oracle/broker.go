@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 )
 
 // Broker is a Mosquitto on loopback. It keeps nothing over a restart, not even
@@ -28,21 +30,12 @@ type Broker struct {
 
 // newBroker starts Mosquitto on a free port.
 func newBroker(g *guard) (*Broker, error) {
-	port, err := freePort()
+	port, _, err := porttest.Hold() // until the tests end
 	if err != nil {
 		return nil, err
 	}
 	b := &Broker{port: port, guard: g, log: &output{}}
 	return b, b.start()
-}
-
-// freePort is a TCP port on loopback that nobody has.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // ends at once
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // URL is the broker's address as the configuration takes it.

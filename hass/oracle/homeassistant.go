@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/meter2mqtt/meter2mqtt/drivers/porttest"
 )
 
 // homeAssistant is a real Home Assistant with an mqtt entry for our broker.
@@ -28,7 +30,7 @@ type homeAssistant struct {
 
 // newHomeAssistant boots one on a free port.
 func newHomeAssistant(g *guard, scripts string, b *Broker) (*homeAssistant, error) {
-	port, err := freePort()
+	port, _, err := porttest.Hold() // until the tests end
 	if err != nil {
 		return nil, err
 	}
