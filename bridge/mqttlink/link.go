@@ -42,6 +42,8 @@ const (
 	leaveTimeout = 2 * time.Second
 	// maxInFlight bounds what is sent and not acknowledged.
 	maxInFlight = 256
+	// maxFilters go into one SUBSCRIBE: more than eight some brokers refuse.
+	maxFilters = 8
 	// firstPause and longestPause bound the wait between attempts.
 	firstPause, longestPause = 500 * time.Millisecond, 30 * time.Second
 )
@@ -265,34 +267,43 @@ func (l *Link) drop(t *topicLine) paho.Client {
 
 // subscribeAll asks for all before it waits for the first answer. What the broker
 // does not grant is told and done without: readings matter more.
+//
+// Many filters go into one packet: answers to small packets one behind the other wait
+// for the acknowledgement of the first in many brokers, which costs 40 ms.
 func (l *Link) subscribeAll(ctx context.Context, client paho.Client, subs []subscription) error {
-	asked := make([]paho.Token, len(subs))
-	for i := range subs {
-		asked[i] = subs[i].ask(client, &l.door)
+	var asked []paho.Token
+	for some := range slices.Chunk(subs, maxFilters) {
+		asked = append(asked, l.ask(client, some...))
 	}
-	for i := range subs {
-		err := subs[i].await(ctx, asked[i])
-		switch {
-		case errors.Is(err, errNotGranted):
-			l.options.Log.Warn().Err(err).Str("hint", drivers.Hint(err)).Msg("not heard of the broker")
-		case err != nil:
-			return err
+	for some := range slices.Chunk(subs, maxFilters) {
+		if err := await(ctx, asked[0], connectTimeout); err != nil {
+			return fmt.Errorf("subscribe to %s and what else is heard: %w", some[0].filter, err)
 		}
+		for i := range some {
+			if err := some[i].granted(asked[0]); err != nil {
+				l.options.Log.Warn().Err(err).Str("hint", drivers.Hint(err)).Msg("not heard of the broker")
+			}
+		}
+		asked = asked[1:]
 	}
 	return nil
 }
 
-func (s *subscription) ask(client paho.Client, d *door) paho.Token {
-	return client.Subscribe(s.filter, 1, func(_ paho.Client, m paho.Message) {
-		d.pass(func() { s.handle(Received{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()}) })
-	})
+// ask sends one packet for all subs.
+func (l *Link) ask(client paho.Client, subs ...subscription) paho.Token {
+	filters := make(map[string]byte, len(subs))
+	for _, s := range subs {
+		filters[s.filter] = 1
+		client.AddRoute(s.filter, func(_ paho.Client, m paho.Message) {
+			l.door.pass(func() { s.handle(Received{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()}) })
+		})
+	}
+	return client.SubscribeMultiple(filters, nil)
 }
 
-func (s *subscription) await(ctx context.Context, token paho.Token) error {
-	if err := await(ctx, token, connectTimeout); err != nil {
-		return fmt.Errorf("subscribe to %s: %w", s.filter, err)
-	}
-	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[s.filter] == refused {
+// granted tells whether the broker's answer is a yes.
+func (s *subscription) granted(answer paho.Token) error {
+	if t, ok := answer.(*paho.SubscribeToken); ok && t.Result()[s.filter] == refused {
 		return drivers.WithHint(fmt.Errorf("subscribe to %s: %w", s.filter, errNotGranted),
 			"let the user that mqtt.username names read it, in the broker's access list")
 	}

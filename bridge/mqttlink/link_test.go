@@ -204,6 +204,31 @@ func TestASubscriptionThatTheBrokerRefusesIsToldAndDoneWithout(t *testing.T) {
 	}
 }
 
+// More filters than a broker takes in one packet, one of them twice.
+func TestEachOfManySubscriptionsIsHeard(t *testing.T) {
+	b := brokertest.New(t)
+	b.Start()
+	defer b.Stop()
+	l := New(options(b))
+	heard := make(chan string, 2*maxFilters)
+	topics := []string{"ask/0"}
+	for i := range 2*maxFilters + 1 {
+		topics = append(topics, fmt.Sprintf("ask/%d", i))
+	}
+	for _, topic := range topics {
+		l.Subscribe(topic, func(r Received) { heard <- topic + " " + r.Topic })
+	}
+	l.OnConnect(func() { l.Publish(Message{Topic: "t/up", Payload: []byte("1")}) })
+	run(t, l, nothing)
+	b.UntilIs("t/up", "1")
+	for _, topic := range topics[1:] {
+		b.Publish(topic, "now", false)
+		if got := <-heard; got != topic+" "+topic {
+			t.Errorf("of %s came %s", topic, got)
+		}
+	}
+}
+
 func TestARefusedLoginSaysWhatToDo(t *testing.T) {
 	b := brokertest.New(t)
 	b.Login.Username, b.Login.Password = "a", "b"

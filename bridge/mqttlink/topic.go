@@ -35,7 +35,12 @@ func (l *Link) OpenTopic(ctx context.Context, topic string) (drivers.Line, error
 	if client == nil {
 		return t, nil
 	}
-	if err := s.await(ctx, s.ask(client, &l.door)); err != nil {
+	answer := l.ask(client, s)
+	err := await(ctx, answer, connectTimeout)
+	if err == nil {
+		err = s.granted(answer)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", t, err), t.Close())
 	}
 	return t, nil
