@@ -10,17 +10,69 @@ import (
 // sessionClosed is the state of a session that has ended with its line.
 const sessionClosed = "closed"
 
-// attach gives a session that lasts what an earlier one has learned, and listens
-// to its states.
-func (m *meter) attach(session drivers.Session) {
-	lasting, ok := session.(drivers.Attacher)
+// attach gives a session that lasts what an earlier one has learned, listens to its
+// states, and lets it claim what it shares with the line's other meters.
+func (l *line) attach(a *asked) {
+	lasting, ok := a.session.(drivers.Attacher)
 	if !ok {
 		return
 	}
+	m := a.meter
 	m.mu.Lock()
 	memory := m.attachment
 	m.mu.Unlock()
-	lasting.Attach(drivers.Attachment{Memory: memory, Keep: m.keep, State: m.setSession})
+	given := drivers.Attachment{Memory: memory, Keep: m.keep, State: m.setSession}
+	if len(l.asked) > 1 {
+		given.Claim = func(ctx context.Context) error { return l.claim(ctx, a) }
+	}
+	lasting.Attach(given)
+}
+
+// claim has the session yield that holds what a line has only one of, for another one.
+// What the meter said meanwhile is not lost. Its error is one of the line.
+func (l *line) claim(ctx context.Context, a *asked) error {
+	before := l.holder
+	l.holder = a
+	if before == nil || before == a {
+		return nil
+	}
+	yielder, ok := before.session.(drivers.Yielder)
+	if !ok {
+		return nil
+	}
+	l.hearOut(ctx, before)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	err := yielder.Yield(ctx)
+	if err != nil {
+		before.meter.log.Debug().Err(err).Msg("session not ended in good order")
+	}
+	if lineFailed(err) {
+		return err
+	}
+	return nil
+}
+
+// hearOut takes what a session has heard unasked and not told yet.
+func (l *line) hearOut(ctx context.Context, a *asked) {
+	speaker, ok := a.session.(drivers.Notifier)
+	if !ok {
+		return
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := speaker.Notify(ended, l.announced(a)); err != nil {
+		a.meter.log.Debug().Err(err).Msg("announcements of the meter were lost")
+	}
+}
+
+// announced takes a reading that a meter announced.
+func (l *line) announced(a *asked) func(*drivers.Reading) error {
+	return func(r *drivers.Reading) error {
+		l.supervisor.Healthy()
+		l.accept(a.meter, r)
+		return nil
+	}
 }
 
 // keep remembers what a session has learned.
@@ -63,11 +115,11 @@ func (a *asked) closed() {
 	a.session = nil
 }
 
-// wait waits for a command or until the meter is due. Meanwhile the meter of a line
-// of its own is heard, if it speaks unasked: what it says is a reading like any
-// other. Its error is one that ends the line.
+// wait waits for a command or until the meter is due. Meanwhile a meter is heard that
+// speaks unasked, if it has the line for itself or holds what the others share: what it
+// says is a reading like any other. Its error is one that ends the line.
 func (l *line) wait(ctx context.Context, due *asked) error {
-	speaker := l.speaker()
+	a, speaker := l.speaker()
 	if speaker == nil {
 		l.rest(ctx, due)
 		return nil
@@ -80,12 +132,7 @@ func (l *line) wait(ctx context.Context, due *asked) error {
 		defer stop()
 		l.rest(listening, due)
 	}()
-	a := l.asked[0]
-	err := speaker.Notify(listening, func(r *drivers.Reading) error {
-		l.supervisor.Healthy()
-		l.accept(a.meter, r)
-		return nil
-	})
+	err := speaker.Notify(listening, l.announced(a))
 	if lineFailed(err) && listening.Err() == nil {
 		stop()
 		<-rested
@@ -95,11 +142,16 @@ func (l *line) wait(ctx context.Context, due *asked) error {
 	return nil
 }
 
-// speaker is the session of the line's only meter, if that one speaks unasked.
-func (l *line) speaker() drivers.Notifier {
-	if len(l.asked) != 1 {
-		return nil
+// speaker is the meter whose session can be heard, if it speaks unasked: the line's
+// only one, or the one that holds what the line's meters share.
+func (l *line) speaker() (*asked, drivers.Notifier) {
+	a := l.holder
+	if len(l.asked) == 1 {
+		a = l.asked[0]
 	}
-	n, _ := l.asked[0].session.(drivers.Notifier)
-	return n
+	if a == nil {
+		return nil, nil
+	}
+	n, _ := a.session.(drivers.Notifier)
+	return a, n
 }

@@ -24,7 +24,12 @@ import (
 // simulated is a line to a simulated meter, until the test ends.
 func simulated(t *testing.T, driver string) drivers.Line {
 	t.Helper()
-	s, err := sim.New(driver, sim.Options{})
+	return simulatedModel(t, driver, "")
+}
+
+func simulatedModel(t *testing.T, driver, model string) drivers.Line {
+	t.Helper()
+	s, err := sim.New(driver, sim.Options{Model: model})
 	if err != nil {
 		t.Fatal(err)
 	}

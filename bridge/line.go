@@ -23,6 +23,7 @@ const unheard = 60 * time.Second
 type line struct {
 	meters  []*meter
 	asked   []*asked // the same meters, if they are asked
+	holder  *asked   // the one whose session has what these have only one of; nil: none
 	taps    []*transport.Tap
 	zones   func(*meter) drivers.Zones
 	observe func(meter string, r *drivers.Reading)

@@ -65,10 +65,11 @@ func (l *line) rest(ctx context.Context, a *asked) {
 	}
 }
 
-// errand is a Parameter that is still to be read of a meter that answers.
+// errand is a Parameter that is still to be read of a meter that answers: of the one
+// that holds what the line's meters share, first.
 func (l *line) errand() *command {
-	for _, a := range l.asked {
-		if a.session == nil || len(a.unread) == 0 {
+	for _, a := range append([]*asked{l.holder}, l.asked...) {
+		if a == nil || a.session == nil || len(a.unread) == 0 {
 			continue
 		}
 		name := a.unread[0]
@@ -160,7 +161,7 @@ func (l *line) dial(ctx context.Context, open drivers.Line, a *asked) error {
 		return err
 	}
 	a.session = session
-	a.meter.attach(session)
+	l.attach(a)
 	a.meter.described(session.Describe())
 	if !a.described {
 		a.described = true

@@ -79,7 +79,7 @@ func (l *line) poll(ctx context.Context, open drivers.Line) error {
 		if lineFailed(err) {
 			return err
 		}
-		if l.speaker() == nil {
+		if _, speaker := l.speaker(); speaker == nil {
 			l.flight.rest()
 		}
 	}
@@ -246,6 +246,9 @@ func (l *line) leave(ctx context.Context, a *asked) {
 		a.meter.log.Debug().Err(err).Msg("session not ended in good order")
 	}
 	a.closed()
+	if l.holder == a {
+		l.holder = nil
+	}
 }
 
 func (l *line) takeLeave(ctx context.Context) {

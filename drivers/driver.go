@@ -148,6 +148,20 @@ type Attachment struct {
 	Memory string               // what an earlier session with the same meter gave Keep; "": nothing
 	Keep   func(memory string)  // called with what should outlive the program: no secrets
 	State  func(session string) // called with each change of the session's state: "joined"
+
+	// Claim is called by a Yielder before it takes what the line has only one of: it
+	// returns when the session that had it has yielded, and may block for that. Its
+	// error is the line's. nil: nobody else wants it.
+	Claim func(ctx context.Context) error
+}
+
+// Yielder is a Session that holds something of which a line has only one for all of
+// its meters, as a radio module that is joined to one meter at a time.
+type Yielder interface {
+	// Yield ends what the session holds, in good order, for another session of the
+	// line to have it. What it knows of its meter stays, and its next call that needs
+	// it claims it anew. Its error says how the end went; it has yielded all the same.
+	Yield(ctx context.Context) error
 }
 
 // Attacher is a Session that lasts: it goes through states worth telling, heals by

@@ -50,6 +50,8 @@ type session struct {
 	module module
 	pan    *PAN
 	state  string
+	shown  string // the last state that was told
+	binary bool   // the module that was found last had the binary dialogue
 	link   link
 	talk   talk
 	meter  meter
@@ -117,6 +119,7 @@ var (
 	_ drivers.Historian = (*session)(nil)
 	_ drivers.Notifier  = (*session)(nil)
 	_ drivers.Attacher  = (*session)(nil)
+	_ drivers.Yielder   = (*session)(nil)
 )
 
 // Attach takes what an earlier session has learned.
@@ -125,12 +128,15 @@ func (s *session) Attach(a drivers.Attachment) {
 	s.pan = recall(a.Memory)
 }
 
-// setState tells a change.
+// setState tells a change. With a module that has several meters each turn begins
+// with another join: while that goes well, it is not told.
 func (s *session) setState(state string) {
-	if s.state == state {
+	s.state = state
+	again := s.shares() && s.shown == stateJoined && (state == stateStarting || state == stateJoining)
+	if s.shown == state || again {
 		return
 	}
-	s.state = state
+	s.shown = state
 	if s.attach.State != nil {
 		s.attach.State(state)
 	}
@@ -152,6 +158,11 @@ func (s *session) Close(ctx context.Context) error {
 	if s.module == nil || !s.link.joined {
 		return nil
 	}
+	return s.part(ctx)
+}
+
+// part has the module end the session, whether it stands or is about to.
+func (s *session) part(ctx context.Context) error {
 	defer drivers.WakeOnEnd(ctx, s.line)()
 	s.link.leaving = true
 	err := s.module.leave(ctx)

@@ -28,6 +28,9 @@ var (
 // ensure makes that there is a session with the meter, or says why not.
 func (s *session) ensure(ctx context.Context) error {
 	if s.module == nil {
+		if err := s.patient(); err != nil {
+			return err // not worth taking the module from another meter
+		}
 		if err := s.begin(ctx); err != nil {
 			return err
 		}
@@ -44,10 +47,8 @@ func (s *session) ensure(ctx context.Context) error {
 	if s.link.joined {
 		return nil
 	}
-	if wait := time.Until(s.link.nextTry); wait > 0 {
-		return drivers.WithHint(
-			fmt.Errorf("%s: no session with the meter, tried again in %s: %w", s.line, wait.Round(time.Second), drivers.ErrTimeout),
-			Driver.Hint)
+	if err := s.patient(); err != nil {
+		return err
 	}
 	return s.connect(ctx)
 }
@@ -96,7 +97,11 @@ func mild(err error) bool {
 // connect finds and joins the meter. After a failure it is not tried again for a
 // while that gets longer.
 func (s *session) connect(ctx context.Context) error {
-	err := s.attempt(ctx)
+	try := s.attempt
+	if s.shares() {
+		try = s.brief
+	}
+	err := try(ctx)
 	switch {
 	case err == nil:
 		s.link.failures = 0
@@ -214,18 +219,19 @@ func scanTime(channels, duration int) time.Duration {
 // begin finds out which module it is and sets it up. A module that says nothing is
 // an error of the line: it is opened anew.
 func (s *session) begin(ctx context.Context) error {
+	if err := s.claim(ctx); err != nil {
+		return err
+	}
 	s.setState(stateStarting)
 	if err := s.drain(ctx); err != nil {
 		return err
 	}
 	for range 2 {
-		for _, m := range [...]interface {
-			module
-			present(ctx context.Context) error
-		}{&skModule{s: s}, &j11Module{s: s}} {
+		for _, m := range s.kinds() {
 			err := m.present(ctx)
 			if err == nil {
 				s.module = m
+				_, s.binary = m.(*j11Module)
 				return s.prepare(ctx)
 			}
 			if !mild(err) {
@@ -234,6 +240,21 @@ func (s *session) begin(ctx context.Context) error {
 		}
 	}
 	return drivers.WithHint(fmt.Errorf("%s: %w", s.line, errNoModule), Driver.Hint)
+}
+
+// candidate is a module that may be there.
+type candidate interface {
+	module
+	present(ctx context.Context) error
+}
+
+// kinds are the modules that there are, the one that was found last first.
+func (s *session) kinds() [2]candidate {
+	sk, j11 := &skModule{s: s}, &j11Module{s: s}
+	if s.binary {
+		return [...]candidate{j11, sk}
+	}
+	return [...]candidate{sk, j11}
 }
 
 func (s *session) prepare(ctx context.Context) error {

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,22 +27,25 @@ var routeBFaults = []Fault{
 	{Name: "not-accepted", Every: 2, Doc: "the meter does not accept us"},
 }
 
-// ExampleRouteBID and ExampleRouteBPassword open simulated meters with Route B.
+// ExampleRouteBID and ExampleRouteBPassword open simulated meters with Route B, those
+// that end in 2 the second one that a module reaches.
 const (
-	ExampleRouteBID       = "0123456789ABCDEF0123456789ABCDEF"
-	ExampleRouteBPassword = "0123456789AB"
+	ExampleRouteBID        = "0123456789ABCDEF0123456789ABCDEF"
+	ExampleRouteBPassword  = "0123456789AB"
+	ExampleRouteBID2       = "00112233445566778899AABBCCDDEE02"
+	ExampleRouteBPassword2 = "BA9876543210"
 )
 
 var routeBModels = []Model{
 	{Name: "bp35c2", Doc: "a BP35C2 stick (SKSTACK with a side, binary output), second-generation meter", Shown: true},
 	{Name: "bp35a1", Doc: "a BP35A1 (SKSTACK, hexadecimal output), first-generation meter"},
 	{Name: "j11", Doc: "a BP35C2-J11 (binary dialogue), second-generation meter"},
+	{Name: "bp35c2-two", Doc: "a BP35C2 stick within reach of two meters"},
+	{Name: "j11-two", Doc: "a BP35C2-J11 within reach of two meters"},
 }
 
 const (
-	routeBMeterMAC  = 0x001C6400030C12A4
 	routeBModuleMAC = 0x001D129012345678
-	routeBPAN       = 0x8888
 	routeBPort      = 0x0E1A
 	routeBLatency   = 50 * time.Millisecond
 	routeBLife      = 86400 // of a session, in seconds
@@ -48,6 +53,13 @@ const (
 
 // routeBMeter is a low-voltage smart meter. Several modules reach the same one.
 type routeBMeter struct {
+	id, password string
+	serial       string
+	mac          uint64
+	pan          uint16
+	channel      byte  // as SKSTACK counts them
+	times        int64 // what a day brings, so many times
+
 	faultTurns // of all modules together
 	clock      func() time.Time
 	period     time.Duration // between notifications; 0: each half-hour
@@ -69,17 +81,49 @@ func newRouteB(o Options) (*Simulator, error) {
 	if o.Period < 0 {
 		return nil, fmt.Errorf("period %s: want more than 0", o.Period)
 	}
-	m := &routeBMeter{
-		faultTurns: faultTurns{every: every}, clock: o.Clock, period: o.Period, second: o.Model != "bp35a1", location: []byte{0x61},
+	another := func() *routeBMeter {
+		return &routeBMeter{
+			id: ExampleRouteBID, password: ExampleRouteBPassword, serial: "SIM0RouteB01",
+			mac: 0x001C6400030C12A4, pan: 0x8888, channel: 0x23, times: 1,
+			faultTurns: faultTurns{every: every}, clock: o.Clock, period: o.Period, second: o.Model != "bp35a1", location: []byte{0x61},
+		}
 	}
-	serve := m.serveSK(o.Model != "bp35a1")
-	if o.Model == "j11" {
-		serve = m.serveJ11
+	model, two := strings.CutSuffix(o.Model, "-two")
+	reach := within{another()}
+	if two {
+		m := another()
+		m.id, m.password, m.serial, m.times = ExampleRouteBID2, ExampleRouteBPassword2, "SIM0RouteB02", 2
+		m.mac, m.pan, m.channel = 0x001C6400030C12A5, 0x9999, 0x2F
+		reach = append(reach, m)
 	}
-	return &Simulator{Driver: routeb.Driver.Name, serve: serve, Keys: []drivers.Setting{
-		{Key: "id", Value: ExampleRouteBID}, {Key: "password", Value: ExampleRouteBPassword},
-	}}, nil
+	s := &Simulator{Driver: routeb.Driver.Name, serve: reach.serveSK(model != "bp35a1"), Keys: reach[0].keys()}
+	if model == "j11" {
+		s.serve = reach.serveJ11
+	}
+	for _, m := range reach[1:] {
+		s.Others = append(s.Others, m.keys())
+	}
+	return s, nil
 }
+
+// keys open the meter.
+func (m *routeBMeter) keys() []drivers.Setting {
+	return []drivers.Setting{{Key: "id", Value: m.id}, {Key: "password", Value: m.password}}
+}
+
+// within are the meters that a module reaches. There is always one.
+type within []*routeBMeter
+
+// find is the meter that has what is asked for; nil: there is none.
+func (w within) find(has func(*routeBMeter) bool) *routeBMeter {
+	if i := slices.IndexFunc(w, has); i >= 0 {
+		return w[i]
+	}
+	return nil
+}
+
+// pair is what a scan that asks for the meter asks for.
+func (m *routeBMeter) pair() string { return m.id[len(m.id)-8:] }
 
 var routeBZone = time.FixedZone("JST", 9*60*60)
 
@@ -119,7 +163,7 @@ func (m *routeBMeter) counts(t time.Time) (in, out uint32) {
 		return 0xFFFFFFFE, 0xFFFFFFFE
 	}
 	_, a, b := routeBFlow(t)
-	return uint32(a / 100 % 1_000_000), uint32(b / 100 % 1_000_000)
+	return uint32(m.times * a / 100 % 1_000_000), uint32(m.times * b / 100 % 1_000_000)
 }
 
 func be16(n int) []byte    { return binary.BigEndian.AppendUint16(nil, uint16(n)) }
@@ -161,6 +205,7 @@ func (m *routeBMeter) property(epc byte) []byte {
 	}
 	now := m.now()
 	watts, _, _ := routeBFlow(now)
+	watts *= m.times
 	in, out := m.counts(now)
 	switch epc {
 	case 0x80:
@@ -174,7 +219,7 @@ func (m *routeBMeter) property(epc byte) []byte {
 	case 0x8A:
 		return []byte{0, 0, 0x16}
 	case 0x8D:
-		return []byte("SIM0RouteB01")
+		return []byte(m.serial)
 	case 0x97:
 		return []byte{byte(now.Hour()), byte(now.Minute())}
 	case 0x98:
@@ -413,7 +458,8 @@ func instanceList() []byte {
 
 // stick is a module on one line: what comes in, what it does later.
 type stick struct {
-	meter *routeBMeter
+	reach within
+	meter *routeBMeter // that id and password are for, or that it is joined to
 	line  io.Writer
 	buf   []byte
 	later []task

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers/routeb"
@@ -20,10 +21,12 @@ type j11Stick struct {
 	round   int
 }
 
-const j11MeterChannel = 5
+// j11Channel is the meter's channel as these modules count them: from 4 on, in steps
+// of 0.4 MHz.
+func (m *routeBMeter) j11Channel() byte { return (m.channel-0x21)/2 + 4 }
 
-func (m *routeBMeter) serveJ11(ctx context.Context, line io.ReadWriter) error {
-	s := &j11Stick{stick: stick{meter: m, line: line}}
+func (w within) serveJ11(ctx context.Context, line io.ReadWriter) error {
+	s := &j11Stick{stick: stick{reach: w, meter: w[0], line: line}}
 	return s.run(ctx, line, s.take)
 }
 
@@ -63,6 +66,7 @@ func (s *j11Stick) command(command uint16, data []byte) {
 	switch {
 	case command == 0x00D9:
 		s.running, s.joined, s.login = false, false, nil
+		s.round++
 		s.after(routeBLatency, func() { s.tell(0x6019) })
 	case command == 0x006B:
 		s.tell(answer, good, 0, 1, 1, 3, 0, 0, 0, 1)
@@ -71,10 +75,13 @@ func (s *j11Stick) command(command uint16, data []byte) {
 		s.tell(answer, good)
 	case command == 0x0054 && len(data) == 44:
 		s.login = data
+		if m := s.reach.find(func(m *routeBMeter) bool { return strings.EqualFold(m.id, string(data[:len(m.id)])) }); m != nil {
+			s.meter = m
+		}
 		s.tell(answer, good)
 	case command == 0x0051 && len(data) == 14:
 		s.scan(data)
-	case command == 0x0053 && s.channel == j11MeterChannel && s.login != nil:
+	case command == 0x0053 && s.channel == s.meter.j11Channel() && s.login != nil:
 		s.running = true
 		s.tell(answer, good)
 	case command == 0x0005, command == 0x0057, command == 0x0058:
@@ -94,18 +101,19 @@ func (s *j11Stick) command(command uint16, data []byte) {
 // scan looks at each channel of the mask.
 func (s *j11Stick) scan(data []byte) {
 	mask := binary.BigEndian.Uint32(data[1:])
-	mine := string(data[6:]) == ExampleRouteBID[len(ExampleRouteBID)-8:] && !s.meter.due("not-found")
+	m := s.reach.find(func(m *routeBMeter) bool { return string(data[6:]) == m.pair() })
+	mine := m != nil && !m.due("not-found")
 	s.after(200*time.Millisecond, func() {
 		for c := byte(4); c <= 17; c++ {
 			if mask>>c&1 == 0 {
 				continue
 			}
-			if !mine || c != j11MeterChannel {
+			if !mine || c != m.j11Channel() {
 				s.tell(0x4051, 1, c)
 				continue
 			}
-			found := binary.BigEndian.AppendUint64([]byte{0, c, 1}, routeBMeterMAC)
-			s.tell(0x4051, append(binary.BigEndian.AppendUint16(found, routeBPAN), 0xC4)...)
+			found := binary.BigEndian.AppendUint64([]byte{0, c, 1}, m.mac)
+			s.tell(0x4051, append(binary.BigEndian.AppendUint16(found, m.pan), 0xC4)...)
 		}
 		s.tell(0x2051, 1)
 	})
@@ -114,8 +122,12 @@ func (s *j11Stick) scan(data []byte) {
 func (s *j11Stick) join() {
 	s.joined = false
 	s.round++
-	good := string(s.login) == ExampleRouteBID+ExampleRouteBPassword && !s.meter.due("not-accepted")
+	good := string(s.login) == s.meter.id+s.meter.password && !s.meter.due("not-accepted")
+	round := s.round
 	s.after(200*time.Millisecond, func() {
+		if s.round != round {
+			return // it was reset meanwhile
+		}
 		if !good {
 			s.state(2)
 			return
@@ -129,7 +141,7 @@ func (s *j11Stick) join() {
 
 // state tells what became of the session with the meter.
 func (s *j11Stick) state(state byte) {
-	s.tell(0x6028, binary.BigEndian.AppendUint64([]byte{state}, routeBMeterMAC)...)
+	s.tell(0x6028, binary.BigEndian.AppendUint64([]byte{state}, s.meter.mac)...)
 }
 
 // inSession does something later, if the session is still the same.
@@ -168,9 +180,9 @@ func (s *j11Stick) transmit(frame []byte) {
 
 // datagram passes on what the meter sends.
 func (s *j11Stick) datagram(frame []byte) {
-	from := routeb.LinkLocal(routeBMeterMAC)
+	from := routeb.LinkLocal(s.meter.mac)
 	b := append([]byte(nil), from[:]...)
-	for _, n := range []int{routeBPort, routeBPort, routeBPAN} {
+	for _, n := range []int{routeBPort, routeBPort, int(s.meter.pan)} {
 		b = append(b, be16(n)...)
 	}
 	b = append(b, 0, 2, 0xC4)

@@ -18,7 +18,6 @@ type skStick struct {
 	dual bool
 	hex  bool // its output is hexadecimal digits
 	me   routeb.Address
-	peer routeb.Address
 
 	registers    map[string]string
 	id, password string
@@ -29,16 +28,19 @@ type skStick struct {
 }
 
 // serveSK serves a line as a module of either kind.
-func (m *routeBMeter) serveSK(dual bool) func(context.Context, io.ReadWriter) error {
+func (w within) serveSK(dual bool) func(context.Context, io.ReadWriter) error {
 	return func(ctx context.Context, line io.ReadWriter) error {
 		s := &skStick{
-			stick: stick{meter: m, line: line}, dual: dual, hex: !dual,
-			me: routeb.LinkLocal(routeBModuleMAC), peer: routeb.LinkLocal(routeBMeterMAC),
+			stick: stick{reach: w, meter: w[0], line: line}, dual: dual, hex: !dual,
+			me: routeb.LinkLocal(routeBModuleMAC),
 		}
 		s.reset()
 		return s.run(ctx, line, s.take)
 	}
 }
+
+// peer is the address of the meter.
+func (s *skStick) peer() routeb.Address { return routeb.LinkLocal(s.meter.mac) }
 
 func (s *skStick) reset() {
 	s.registers = map[string]string{
@@ -53,7 +55,7 @@ func (s *skStick) tell(format string, a ...any) { s.say(fmt.Appendf(nil, format+
 
 // event tells an event; param below 0: it has none.
 func (s *skStick) event(number byte, param int) {
-	text := fmt.Sprintf("EVENT %02X %s", number, s.peer)
+	text := fmt.Sprintf("EVENT %02X %s", number, s.peer())
 	if s.dual {
 		text += " 0"
 	}
@@ -66,7 +68,7 @@ func (s *skStick) event(number byte, param int) {
 // datagram passes on what the meter sends.
 func (s *skStick) datagram(port uint16, secured bool, data []byte) {
 	d := routeb.Datagram{
-		Sender: s.peer, Destination: s.me, From: port, To: port, MAC: routeBMeterMAC, Secured: secured, Side: -1, Data: data,
+		Sender: s.peer(), Destination: s.me, From: port, To: port, MAC: s.meter.mac, Secured: secured, Side: -1, Data: data,
 	}
 	if s.dual {
 		d.Side = 0
@@ -235,14 +237,14 @@ func (s *skStick) command(w []string) {
 	case "SKSETRBID", "SKSETPWD":
 		s.credential(w[0], args)
 	case "SKLL64":
-		s.tell("%s", s.peer)
+		s.translate(args)
 	case "SKADDNBR":
 		s.tell("OK")
 	case "SKSCAN":
 		s.scan(args)
 	case "SKJOIN":
 		s.tell("OK")
-		s.join(len(args) == 1 && args[0] == s.peer.String())
+		s.join(len(args) == 1 && args[0] == s.peer().String())
 	case "SKREJOIN", "SKTERM":
 		s.again(w[0])
 	default:
@@ -276,6 +278,9 @@ func (s *skStick) credential(verb string, args []string) {
 	switch {
 	case verb == "SKSETRBID" && len(args) == 1 && len(args[0]) == len(ExampleRouteBID):
 		s.id = args[0]
+		if m := s.reach.find(func(m *routeBMeter) bool { return strings.EqualFold(m.id, s.id) }); m != nil {
+			s.meter = m
+		}
 	case verb == "SKSETPWD" && len(args) == 2:
 		s.password = args[1]
 	default:
@@ -292,27 +297,44 @@ func (s *skStick) scan(args []string) {
 	}
 	s.tell("OK")
 	mask, _ := strconv.ParseUint(args[1], 16, 32)
-	found := mask&1 == 1 && strings.EqualFold(s.id, ExampleRouteBID) && !s.meter.due("not-found")
+	m := s.meter
+	found := mask>>(m.channel-0x21)&1 == 1 && strings.EqualFold(s.id, m.id) && !m.due("not-found")
 	s.after(200*time.Millisecond, func() {
 		if found {
 			s.event(0x20, -1)
-			s.tell("EPANDESC\r\n  Channel:21\r\n  Channel Page:09\r\n  Pan ID:%04X\r\n  Addr:%016X\r\n  LQI:A5", routeBPAN, uint64(routeBMeterMAC))
+			s.tell("EPANDESC\r\n  Channel:%02X\r\n  Channel Page:09\r\n  Pan ID:%04X\r\n  Addr:%016X\r\n  LQI:A5", m.channel, m.pan, m.mac)
 			if s.dual {
 				s.tell("  Side:0")
 			}
-			s.tell("  PairID:%s", ExampleRouteBID[len(ExampleRouteBID)-8:])
+			s.tell("  PairID:%s", m.pair())
 		}
 		s.event(0x22, -1)
 	})
+}
+
+// translate is SKLL64: the link-local address of a MAC.
+func (s *skStick) translate(args []string) {
+	if len(args) == 1 {
+		if mac, err := strconv.ParseUint(args[0], 16, 64); err == nil {
+			s.tell("%s", routeb.LinkLocal(mac))
+			return
+		}
+	}
+	s.tell("FAIL ER06")
 }
 
 // join begins a session, if everything fits.
 func (s *skStick) join(rightAddress bool) {
 	s.joined = false
 	s.round++
-	good := rightAddress && strings.EqualFold(s.id, ExampleRouteBID) && s.password == ExampleRouteBPassword &&
-		s.registers["S2"] == "21" && s.registers["S3"] == fmt.Sprintf("%04X", routeBPAN) && !s.meter.due("not-accepted")
+	m := s.meter
+	good := rightAddress && strings.EqualFold(s.id, m.id) && s.password == m.password &&
+		s.registers["S2"] == fmt.Sprintf("%02X", m.channel) && s.registers["S3"] == fmt.Sprintf("%04X", m.pan) && !m.due("not-accepted")
+	round := s.round
 	s.after(200*time.Millisecond, func() {
+		if s.round != round {
+			return // it was reset meanwhile
+		}
 		if !good {
 			s.event(0x24, -1)
 			return
