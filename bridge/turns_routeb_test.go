@@ -109,14 +109,17 @@ func (h *heard) longestWait(meter string, began, end time.Time) time.Duration {
 
 // first and second are the tables of the two meters that the simulated stick reaches.
 func first(t *testing.T) *meter {
+	t.Helper()
 	return routeBOf(t, "main", sim.ExampleRouteBID, sim.ExampleRouteBPassword)
 }
 
 func second(t *testing.T) *meter {
+	t.Helper()
 	return routeBOf(t, "annex", sim.ExampleRouteBID2, sim.ExampleRouteBPassword2)
 }
 
 func routeBOf(t *testing.T, name, id, password string) *meter {
+	t.Helper()
 	m := routeBHouse(t, 0)
 	m.config.Name, m.topics = name, topicsOf("t", name)
 	c := routeb.Driver.NewConfig().(*routeb.Config)
@@ -127,13 +130,13 @@ func routeBOf(t *testing.T, name, id, password string) *meter {
 
 // takeTurns has meters share a simulated stick for a while, within a bubble that
 // begins at half past noon in Japan.
-func takeTurns(t *testing.T, model string, d time.Duration, during func(*line), meters ...*meter) (*aStick, *heard) {
+func takeTurns(t *testing.T, model string, d time.Duration, during func(), meters ...*meter) (*aStick, *heard) {
 	t.Helper()
 	stick := &aStick{Line: simulatedModel(t, "routeb", model)}
 	return stick, stick.turns(t, d, during, meters...)
 }
 
-func (s *aStick) turns(t *testing.T, d time.Duration, during func(*line), meters ...*meter) *heard {
+func (s *aStick) turns(t *testing.T, d time.Duration, during func(), meters ...*meter) *heard {
 	t.Helper()
 	h := new(heard)
 	l := newLine(meters, zonesOf, h.take)
@@ -141,7 +144,7 @@ func (s *aStick) turns(t *testing.T, d time.Duration, during func(*line), meters
 	defer cancel()
 	var other sync.WaitGroup
 	if during != nil {
-		other.Go(func() { during(l) })
+		other.Go(during)
 	}
 	if err := l.poll(ctx, s); err != nil {
 		t.Error(err)
@@ -155,6 +158,7 @@ var twoMeters = []string{"bp35c2-two", "j11-two"}
 
 // inTurn runs a test within a bubble for each kind of stick with two meters.
 func inTurn(t *testing.T, test func(t *testing.T, model string)) {
+	t.Helper()
 	for _, model := range twoMeters {
 		t.Run(model, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -167,6 +171,7 @@ func inTurn(t *testing.T, test func(t *testing.T, model string)) {
 
 func TestTwoMetersHaveAStickInTurns(t *testing.T) {
 	inTurn(t, func(t *testing.T, model string) {
+		t.Helper()
 		began := time.Now()
 		stick, h := takeTurns(t, model, time.Hour, nil, first(t), second(t))
 		if diff := cmp.Diff(map[string][]string{"main": {"SIM0RouteB01"}, "annex": {"SIM0RouteB02"}}, h.ids); diff != "" {
@@ -199,6 +204,7 @@ func TestTwoMetersHaveAStickInTurns(t *testing.T) {
 // A meter that is alone keeps its session, and is not joined again.
 func TestAMeterAloneKeepsTheStick(t *testing.T) {
 	inTurn(t, func(t *testing.T, model string) {
+		t.Helper()
 		stick, h := takeTurns(t, model, 2*time.Hour, nil, first(t))
 		_, count := stick.steps()
 		if diff := cmp.Diff(map[string]int{"SKRESET": 1, "SKSCAN": 1, "SKJOIN": 1, "SKTERM": 1}, count); diff != "" {
@@ -212,17 +218,15 @@ func TestAMeterAloneKeepsTheStick(t *testing.T) {
 
 // Whatever is wrong with the one, the other is read.
 func TestADeadMeterOfAStickLeavesItToTheOther(t *testing.T) {
-	dead := map[string]func(*testing.T) *meter{
-		"never found": func(t *testing.T) *meter {
-			return routeBOf(t, "annex", strings.Repeat("F", 32), sim.ExampleRouteBPassword2)
-		},
-		"never accepted": func(t *testing.T) *meter { return routeBOf(t, "annex", sim.ExampleRouteBID2, "000000000000") },
-	}
-	for name, make := range dead {
+	for name, c := range map[string]struct{ id, password string }{
+		"never found":    {strings.Repeat("F", 32), sim.ExampleRouteBPassword2},
+		"never accepted": {sim.ExampleRouteBID2, "000000000000"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			inTurn(t, func(t *testing.T, model string) {
+				t.Helper()
 				began := time.Now()
-				stick, h := takeTurns(t, model, 3*time.Hour, nil, make(t), first(t))
+				stick, h := takeTurns(t, model, 3*time.Hour, nil, routeBOf(t, "annex", c.id, c.password), first(t))
 				if n := len(h.at["annex"]); n != 0 {
 					t.Errorf("%d readings of the dead one", n)
 				}
@@ -241,6 +245,7 @@ func TestADeadMeterOfAStickLeavesItToTheOther(t *testing.T) {
 // The second meter accepts us and answers nothing.
 func TestAMuteMeterOfAStickLeavesItToTheOther(t *testing.T) {
 	inTurn(t, func(t *testing.T, model string) {
+		t.Helper()
 		began := time.Now()
 		stick := &aStick{Line: simulatedModel(t, "routeb", model), mute: 0x001C6400030C12A5}
 		h := stick.turns(t, time.Hour, nil, second(t), first(t))
@@ -256,6 +261,7 @@ func TestAMuteMeterOfAStickLeavesItToTheOther(t *testing.T) {
 // Between two turns the stick listens to the meter that it is joined to.
 func TestTheMeterThatHasTheStickIsHeardMeanwhile(t *testing.T) {
 	inTurn(t, func(t *testing.T, model string) {
+		t.Helper()
 		a, b := first(t), second(t)
 		a.config.Every, b.config.Every = 20*time.Minute, 20*time.Minute
 		began := time.Now()
@@ -274,6 +280,7 @@ func TestTheMeterThatHasTheStickIsHeardMeanwhile(t *testing.T) {
 
 func TestMissedDaysOfBothMetersOfAStickAreFilled(t *testing.T) {
 	inTurn(t, func(t *testing.T, model string) {
+		t.Helper()
 		a, b := first(t), second(t)
 		for _, m := range []*meter{a, b} {
 			m.seen = time.Now().Add(-60 * time.Hour)
@@ -291,12 +298,13 @@ func TestMissedDaysOfBothMetersOfAStickAreFilled(t *testing.T) {
 // Commands for either meter are carried out in its turn, and each meter keeps its own.
 func TestParametersOfBothMetersOfAStickAreSet(t *testing.T) {
 	inTurn(t, func(t *testing.T, model string) {
+		t.Helper()
 		a, b := first(t), second(t)
 		for _, m := range []*meter{a, b} {
 			m.ledger, m.answers = new(ledger), &answers{link: m.link}
 		}
 		got := map[string]string{}
-		_, _ = takeTurns(t, model, 10*time.Minute, func(l *line) {
+		_, _ = takeTurns(t, model, 10*time.Minute, func() {
 			time.Sleep(2 * time.Minute)
 			for i, m := range []*meter{a, b, a, b} {
 				answer := make(chan Result, 1)
