@@ -32,6 +32,19 @@ type filling struct {
 	next   time.Time // not before
 	missed int       // turns without room
 	failed int       // in a row
+	// first says that it comes before the next reading: the line seems to end with
+	// each conversation, as behind gateways that hang up.
+	first bool
+}
+
+// fillFirst asks for a piece of a gap in place of the reading that is due, which comes
+// next.
+func (l *line) fillFirst(ctx context.Context, open drivers.Line, a *asked) error {
+	defer func() { a.filling.first = false }()
+	if err := l.dial(ctx, open, a); err != nil {
+		return err
+	}
+	return l.fillGap(ctx, a)
 }
 
 // fillGap asks a meter for a piece of what its log has of a gap. It comes after a
@@ -41,7 +54,7 @@ type filling struct {
 func (l *line) fillGap(ctx context.Context, a *asked) error {
 	gap, waits := a.meter.firstGap()
 	historian, can := a.session.(drivers.Historian)
-	if !waits || !can || time.Now().Before(a.filling.next) || a.meter.doubts() || !l.hasRoom(a) {
+	if !waits || !can || time.Now().Before(a.filling.next) || a.meter.doubts() || !a.filling.first && !l.hasRoom(a) {
 		return nil
 	}
 	end := gap.From.Add(fillChunk)
@@ -71,6 +84,8 @@ func (l *line) fillGap(ctx context.Context, a *asked) error {
 	case errors.Is(err, context.DeadlineExceeded) && upTo.After(gap.From):
 		a.meter.fillGap(gap, upTo) // it was long: the rest comes next
 		err = nil
+	case lineFailed(err) && !a.filling.first:
+		a.filling = filling{first: true, failed: a.filling.failed}
 	default:
 		l.notFilled(a, gap, err)
 	}

@@ -2,7 +2,9 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -29,6 +31,7 @@ type keeping struct {
 	asking
 	spans []string // FROM-TO of each request for the log, in hours since the bubble began
 	fail  error
+	once  bool // the line takes one exchange, and ends
 }
 
 func (k *keeping) driver() drivers.Driver {
@@ -36,7 +39,7 @@ func (k *keeping) driver() drivers.Driver {
 	dial := d.Dial
 	d.Dial = func(ctx context.Context, line drivers.Line, c drivers.Config, z drivers.Zones) (drivers.Session, error) {
 		s, err := dial(ctx, line, c, z)
-		return &keepingSession{s, k}, err
+		return &keepingSession{Session: s, keeping: k}, err
 	}
 	return d
 }
@@ -44,10 +47,24 @@ func (k *keeping) driver() drivers.Driver {
 type keepingSession struct {
 	drivers.Session
 	*keeping
+
+	used bool
+}
+
+func (s *keepingSession) Read(ctx context.Context, codes []obis.Code, r *drivers.Reading) error {
+	if s.once && s.used {
+		return io.EOF
+	}
+	s.used = true
+	return s.Session.Read(ctx, codes, r)
 }
 
 func (s *keepingSession) History(_ context.Context, from, to time.Time, each func(*drivers.Reading) error) error {
 	s.spans = append(s.spans, fmt.Sprintf("%.0f-%.0f", from.Sub(bubbleStart).Hours(), to.Sub(bubbleStart).Hours()))
+	if s.once && s.used {
+		return io.EOF
+	}
+	s.used = true
 	if s.fail != nil {
 		return s.fail
 	}
@@ -85,8 +102,10 @@ func fill(t *testing.T, k *keeping, absent, d time.Duration, backfill bool) *met
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
-	if err := l.poll(ctx, pipeLine{client}); err != nil {
-		t.Fatal(err)
+	for err := l.poll(ctx, pipeLine{client}); err != nil; err = l.poll(ctx, pipeLine{client}) {
+		if !k.once || !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
 	}
 	return m
 }
@@ -112,6 +131,21 @@ func TestAGapIsFilledFromTheMetersOwnLogPieceByPiece(t *testing.T) {
 		}
 		if len(m.registers.Holes) != 1 || !m.registers.Holes[0].From.Equal(bubbleStart.Add(-60*time.Hour)) {
 			t.Errorf("holes %v", m.registers.Holes)
+		}
+	})
+}
+
+// Behind a gateway that hangs up when a conversation ends there is no line left for the
+// log once a reading has come: the log gets one of its own.
+func TestAGapIsFilledOverALineThatTakesOneExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keeping{once: true}
+		m := fill(t, k, 60*time.Hour, 10*time.Minute-time.Second, true)
+		if diff := cmp.Diff([]string{"-60--36", "-60--36", "-36--12", "-36--12", "-12-0", "-12-0"}, k.spans); diff != "" {
+			t.Errorf("asked for (-want +got):\n%s", diff)
+		}
+		if len(m.gaps) != 0 || len(k.asked) != 11 { // a first total is asked for once more
+			t.Errorf("left: %v; read at %v", m.gaps, k.asked)
 		}
 	})
 }

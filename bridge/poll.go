@@ -105,6 +105,8 @@ func (l *line) serve(ctx context.Context, open drivers.Line, c *command, a *aske
 	switch {
 	case c != nil:
 		err = l.carryOut(ctx, open, c)
+	case a != nil && a.filling.first:
+		return l.fillFirst(ctx, open, a)
 	case a != nil:
 		err = l.ask(ctx, open, a)
 		a.polled(err)

@@ -414,8 +414,8 @@ func (l *rfc2217Line) Flush(ctx context.Context) error {
 
 // Close also wakes whoever reads.
 func (l *rfc2217Line) Close() error {
+	l.fail(net.ErrClosed) // before the connection fails of it
 	err := l.conn.Close()
-	l.fail(net.ErrClosed)
 	<-l.received
 	_ = l.SetReadDeadline(time.Time{}) // which stops the alarm
 	if err != nil {
