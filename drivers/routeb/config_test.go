@@ -42,7 +42,10 @@ func TestMistakesOfTheConfigurationAreNamedAndNoSecretIsShown(t *testing.T) {
 		{"totals before they were", func(c *Config) { c.TotalsEvery = -1 }, "totals_every: "},
 		{"totals each day", func(c *Config) { c.TotalsEvery = 24 * time.Hour }, ""},
 		{"totals each week", func(c *Config) { c.TotalsEvery = 168 * time.Hour }, "totals_every: 168h0m0s is not 0s to 24h0m0s"},
+		{"a password with a tilde", func(c *Config) { c.Password = drivers.NewSecret("Secret~56789") }, ""},
 		{"no time to answer", func(c *Config) { c.AnswerWait = 0 }, "answer_wait: "},
+		{"the shortest time to answer", func(c *Config) { c.AnswerWait = 100 * time.Millisecond }, ""},
+		{"too short between tries", func(c *Config) { c.RetryWait = 50 * time.Millisecond }, "retry_wait: 50ms is not 100ms to 1h0m0s"},
 		{"too long a gap", func(c *Config) { c.RequestGap = time.Hour }, "request_gap: "},
 		{"no time to join", func(c *Config) { c.JoinWait = time.Millisecond }, "join_wait: "},
 		{"too long between tries", func(c *Config) { c.RetryWait = 2 * time.Hour }, "retry_wait: "},
@@ -58,6 +61,28 @@ func TestMistakesOfTheConfigurationAreNamedAndNoSecretIsShown(t *testing.T) {
 				t.Errorf("a secret is shown: %v", err)
 			}
 		})
+	}
+}
+
+func TestDefaultsAreThoseOfTheDocumentation(t *testing.T) {
+	want := Config{
+		TotalsEvery: 180 * time.Second, AnswerWait: 10 * time.Second, Tries: 3, RequestGap: 2 * time.Second,
+		JoinWait: time.Minute, RetryWait: time.Minute,
+	}
+	if got := *newConfig(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if Driver.Every != 30*time.Second {
+		t.Errorf("read every %s, want 30s", Driver.Every)
+	}
+}
+
+func TestADecoderWantsItsOwnConfiguration(t *testing.T) {
+	if _, err := Driver.NewDecoder(newConfig(), drivers.Zones{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := Driver.NewDecoder(nil, drivers.Zones{}); !errors.Is(err, errForeignConfig) {
+		t.Errorf("%v, want %v", err, errForeignConfig)
 	}
 }
 
@@ -100,6 +125,11 @@ func TestValuesThatAreNone(t *testing.T) {
 	if text, ok := parseFaultCode([]byte{3, 0, 0, 1, 0xAB}); !ok || text != "000001AB" {
 		t.Errorf("a fault code is %q, %t", text, ok)
 	}
+	for _, size := range []int{4, 225} {
+		if _, ok := parseFaultCode(make([]byte, size)); !ok {
+			t.Errorf("a fault code of %d bytes is refused", size)
+		}
+	}
 }
 
 func encodes(location string) bool {
@@ -113,9 +143,19 @@ func TestLocationsAreWrittenAsTheyAreRead(t *testing.T) {
 	if err != nil || len(b) != 17 || b[0] != 1 || b[16] != 0x0A {
 		t.Errorf("%q is % X, %v", position, b, err)
 	}
-	for _, no := range []string{placeFree + "0A", placeFree + "no", "the moon"} {
+	for _, no := range []string{placeFree + "0A", placeFree + "no", "the moon", placeUnknown} {
 		if encodes(no) {
 			t.Errorf("%q is a location", no)
+		}
+	}
+	// ECHONET Lite, Appendix, location code: place in bits 6 to 3, number in bits 2 to 0.
+	for c, want := range map[byte]string{0x00: placeNotSet, 0x07: placeUnknown, 0x08: "living room", 0x19: "kitchen 1", 0x7F: "other 7", 0x80: placeUnknown, 0xFF: placeNotFixed} {
+		text, ok := parseLocation([]byte{c})
+		if !ok || text != want {
+			t.Errorf("%02X is %q, want %q", c, text, want)
+		}
+		if b, err := encodeLocation(want); want != placeUnknown && (err != nil || len(b) != 1 || b[0] != c) {
+			t.Errorf("%q is % X, %v; want %02X", want, b, err, c)
 		}
 	}
 }
