@@ -40,9 +40,6 @@ import (
 	"time"
 )
 
-// quick is how long a test takes at most to be among those that run first.
-const quick = 30 * time.Millisecond
-
 // number is the variable that tells the woven binary which change is on, and the name of
 // the file that declares it.
 const number = "gremlinsNumber"
@@ -523,8 +520,8 @@ func named(spots []spot, out []byte) map[int]bool {
 	return bad
 }
 
-// timed runs the tests without a change, and parts them into quick ones and one group for
-// each slower one, in the order of their time.
+// timed runs the tests without a change, and parts them: first those that take least,
+// which together take a fifth of the time.
 func timed() ([]run, error) {
 	test := exec.Command(filepath.Join(kept, "woven"), "-test.v", "-test.run="+os.Getenv("TESTS"))
 	test.Dir = folder
@@ -532,29 +529,25 @@ func timed() ([]run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the tests fail without any change: %w\n%s", err, out)
 	}
-	slow := map[string]time.Duration{}
-	var first []string
-	var together time.Duration
+	times := map[string]time.Duration{}
+	var total time.Duration
 	for _, line := range regexp.MustCompile(`(?m)^--- PASS: (\w+) \((.*)\)$`).FindAllSubmatch(out, -1) {
-		name := string(line[1])
 		took, err := time.ParseDuration(string(line[2]))
 		if err != nil {
 			return nil, err
 		}
-		if took < quick {
-			first, together = append(first, name), together+took
-			continue
+		times[string(line[1])] = took
+		total += took
+	}
+	var quick, slow []string
+	var spent time.Duration
+	for _, name := range slices.SortedFunc(maps.Keys(times), func(a, b string) int { return int(times[a] - times[b]) }) {
+		if spent += times[name]; spent <= total/5 {
+			quick = append(quick, name)
+		} else {
+			slow = append(slow, name)
 		}
-		slow[name] = took
 	}
-	runs := []run{{"^(" + strings.Join(first, "|") + ")$", allowed(together)}}
-	for _, name := range slices.SortedFunc(maps.Keys(slow), func(a, b string) int { return int(slow[a] - slow[b]) }) {
-		runs = append(runs, run{"^" + name + "$", allowed(slow[name])})
-	}
-	return runs, nil
-}
-
-// allowed is five times what tests took, and two seconds at least.
-func allowed(took time.Duration) string {
-	return strconv.Itoa(max(2, int(5*took/time.Second)))
+	limit := strconv.Itoa(max(2, int(3*total/time.Second)))
+	return []run{{"^(" + strings.Join(quick, "|") + ")$", limit}, {"^(" + strings.Join(slow, "|") + ")$", limit}}, nil
 }

@@ -60,6 +60,22 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 			t.Errorf("nothing about %q in %v", key, err)
 		}
 	}
+	for wait, ok := range map[time.Duration]bool{9 * time.Millisecond: false, 10 * time.Millisecond: true, 5 * time.Minute: true, 5*time.Minute + 1: false} {
+		c = newConfig()
+		c.CharWait = wait
+		if err := c.Validate(); (err == nil) != ok {
+			t.Errorf("char_wait %s: %v", wait, err)
+		}
+	}
+	c = newConfig()
+	c.FastBaud, c.Baud = 9600, 0
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "fast_baud: without baud") {
+		t.Error(err)
+	}
+	c.Baud = 300
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
 	c = newConfig()
 	c.Layouts = "/nowhere/at-all.toml"
 	if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "layouts: ") || drivers.Hint(err) == "" {

@@ -59,11 +59,12 @@ func appendUnsigned(b []byte, n number, size int) ([]byte, bool) {
 }
 
 func appendFloat(b []byte, d drivers.Decimal) ([]byte, bool) {
-	f, err := strconv.ParseFloat(d.String(), 32)
+	rounded, err := strconv.ParseFloat(d.String(), 32)
+	f := float32(rounded)
 	if err != nil || f >= largestFloat || f <= -largestFloat {
 		return b, false
 	}
-	return binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(f))), true
+	return binary.LittleEndian.AppendUint32(b, math.Float32bits(f)), true
 }
 
 func appendFloat1(b []byte, n number) ([]byte, bool) {

@@ -342,23 +342,38 @@ func FuzzDates(f *testing.F) {
 }
 
 func TestADateAroundTheChangesOfTheClock(t *testing.T) {
-	zone, err := time.LoadLocation("Europe/Berlin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for wall, want := range map[string]string{
-		"2026-03-29T01:59:59": "2026-03-29T01:59:59+01:00",
-		"2026-03-29T02:30:00": "2026-03-29T02:30:00", // there is no such time
-		"2026-03-29T03:00:00": "2026-03-29T03:00:00+02:00",
-		"2026-10-25T01:59:59": "2026-10-25T01:59:59+02:00",
-		"2026-10-25T02:30:00": "2026-10-25T02:30:00", // there are two
-		"2026-10-25T03:00:00": "2026-10-25T03:00:00+01:00",
-		"2026-07-01T12:00:00": "2026-07-01T12:00:00+02:00",
+	for name, walls := range map[string][][2]string{
+		"Europe/Berlin": {
+			{"2026-03-29T01:59:59", "2026-03-29T01:59:59+01:00"},
+			{"2026-03-29T02:30:00", "2026-03-29T02:30:00"}, // there is no such time
+			{"2026-03-29T03:00:00", "2026-03-29T03:00:00+02:00"},
+			{"2026-10-25T01:59:59", "2026-10-25T01:59:59+02:00"},
+			{"2026-10-25T02:30:00", "2026-10-25T02:30:00"}, // there are two
+			{"2026-10-25T03:00:00", "2026-10-25T03:00:00+01:00"},
+			{"2026-07-01T12:00:00", "2026-07-01T12:00:00+02:00"},
+		},
+		"America/New_York": {
+			{"2026-03-08T01:59:59", "2026-03-08T01:59:59-05:00"},
+			{"2026-03-08T02:30:00", "2026-03-08T02:30:00"},
+			{"2026-03-08T03:00:00", "2026-03-08T03:00:00-04:00"},
+			{"2026-11-01T00:59:59", "2026-11-01T00:59:59-04:00"},
+			{"2026-11-01T01:30:00", "2026-11-01T01:30:00"},
+			{"2026-11-01T02:00:00", "2026-11-01T02:00:00-05:00"},
+		},
 	} {
-		b, _ := pack(wallOf(t, wall))
-		c := clock{zone: zone}
-		if got, _ := c.stamp(b); got.String() != want {
-			t.Errorf("%s: %s, want %s", wall, got, want)
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := clock{zone: zone} // it remembers the offset of the last date
+		for _, w := range walls {
+			b, _ := pack(wallOf(t, w[0]))
+			fresh := clock{zone: zone}
+			for _, c := range []*clock{&fresh, &kept} {
+				if got, _ := c.stamp(b); got.String() != w[1] {
+					t.Errorf("%s, %s: %s, want %s", name, w[0], got, w[1])
+				}
+			}
 		}
 	}
 }

@@ -522,6 +522,29 @@ func TestAMarkBehindNoiseMayComeInPieces(t *testing.T) {
 	}
 }
 
+func TestADecoderIsIdleWhenNothingIsBegun(t *testing.T) {
+	var r drivers.Reading
+	frame := bareFrame(frameHead)
+	d := NewDecoder(newConfig())
+	d.Feed(frame[:5])
+	if err := d.Next(&r); !errors.Is(err, drivers.ErrMore) || errors.Is(err, drivers.ErrIdle) {
+		t.Errorf("in a frame: %v, want %v", err, drivers.ErrMore)
+	}
+	d.Feed(frame[5:])
+	if err := d.Next(&r); !errors.Is(err, drivers.ErrIdle) {
+		t.Errorf("behind a frame without a value: %v, want %v", err, drivers.ErrIdle)
+	}
+}
+
+func TestADatagramThatIsNoneIsLostWhereItsDataBegins(t *testing.T) {
+	good := (&Datagram{Secured: true, Side: -1, Data: []byte("data")}).AppendUDPLine(nil, false)
+	bad := append(good[:len(good)-2:len(good)-2], "xx\r\n"...)
+	_, lost := told(t, NewDecoder(newConfig()), bad)
+	if want := len(good) - len("data\r\n"); len(lost) != 1 || lost[0].Field != "data" || lost[0].Offset != want {
+		t.Errorf("lost %+v, want data at byte %d", lost, want)
+	}
+}
+
 func TestTheScannerForgetsWhatWasRead(t *testing.T) {
 	var s Scanner
 	var item Item
