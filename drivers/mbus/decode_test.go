@@ -120,6 +120,15 @@ func TestTheDateOfAStorageIsTheTimeOfItsValues(t *testing.T) {
 	}
 }
 
+func TestADateOfNoStorageDatesNoValue(t *testing.T) {
+	r := decode(t, NewDecoder(nil), answerOf(t, 1, "026CDF15"+"0413E8030000")).readings[0]
+	for i := range r.Values {
+		if v := &r.Values[i]; !v.Time.IsZero() {
+			t.Errorf("%s is of %s", v.Name, v.Time)
+		}
+	}
+}
+
 func TestClocksAndTheirZone(t *testing.T) {
 	vienna, err := time.LoadLocation("Europe/Vienna")
 	if err != nil {

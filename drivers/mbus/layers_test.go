@@ -149,6 +149,22 @@ func TestTheExplanationOfACompactFramePutsEachValueWhereItStands(t *testing.T) {
 	}
 }
 
+func TestFormatsOfSeveralMetersAreKept(t *testing.T) {
+	var f formats
+	meters := [][8]byte{{4: 1}, {4: 2}, {4: 3}}
+	full := unhex(t, "0413E8030000")
+	for _, m := range meters {
+		f.learn(m, full)
+	}
+	format, crc := wire.CRC13757(full[:2]), wire.CRC13757(full)
+	compact := append([]byte{byte(format), byte(format >> 8), byte(crc), byte(crc >> 8)}, full[2:]...)
+	for _, m := range meters {
+		if got, _, wrong := f.expand(m, compact); wrong != nil || string(got) != string(full) {
+			t.Errorf("%v: % X, %v; want % X", m, got, wrong, full)
+		}
+	}
+}
+
 func TestLearnedFormatsAreBounded(t *testing.T) {
 	var f formats
 	for n := range 3 * maxFormats {

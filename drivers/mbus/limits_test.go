@@ -48,6 +48,12 @@ func TestValuesOfOneRecord(t *testing.T) {
 		{"an infinite real", "0513 0000807F", ""},
 		{"nothing in a binary of no bytes", "0D13E0", ""},
 		{"a binary of two bytes", "0D13E2FEFF", "volume=-0.002"},
+		{"a binary of eight bytes", "0D13E8 E803000000000000", "volume=1.000"},
+		{"a binary of nine bytes", "0D13E9 E80300000000000001", `volume="0100000000000003E8"`},
+		{"a date in a binary of two bytes", "0D6C E2 4137", `date="2026-07-01T00:00:00"`},
+		{"a date in a BCD of variable length", "0D6C C2 4137", ""},
+		{"a date in BCD", "0A6C 4137", ""},
+		{"a date in a real", "056D 000A4137", ""},
 		{"a positive BCD", "0D13C21234", "volume=3.412"},
 		{"a negative BCD", "0D13D21234", "volume=-3.412"},
 	} {
@@ -73,6 +79,78 @@ func newTestDecoder(t *testing.T) drivers.Decoder {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// EN 13757-3, annex A, types F, G and I: the 1st of July 2026 is 41 37.
+func TestDatesOfTheCalendarAreTakenAndNoOthers(t *testing.T) {
+	for digits, want := range map[string]string{
+		"4137": "2026-07-01T00:00:00", "413C": "2026-12-01T00:00:00", "4131": "2026-01-01T00:00:00",
+		"4037": "", "4130": "", "413D": "", // day 0, month 0, month 13
+		"5E34": "2026-04-30T00:00:00", "5F34": "", "5F37": "2026-07-31T00:00:00",
+		"1D32": "2024-02-29T00:00:00", "5D32": "", "1D02": "2000-02-29T00:00:00",
+		"01A1": "2080-01-01T00:00:00", "21A1": "1981-01-01T00:00:00", "61C1": "1999-01-01T00:00:00", "81C1": "",
+
+		"3B174137": "2026-07-01T23:59:00", "3C174137": "", "3B184137": "", "BB174137": "",
+		"3B371D02": "2000-02-29T23:59:00", "3B571D02": "", "3B571C02": "2100-02-28T23:59:00", // the century
+		"3B1741F7": "", // of every year, and the 1st of July 2127 it is not
+
+		"3B3B17413700": "2026-07-01T23:59:59", "3C3B17413700": "", "3B3C17413700": "", "3B3B18413700": "", "3BBB17413700": "",
+		"413700": "", "41": "",
+	} {
+		stamp, ok := stampOf(unhex(t, digits), nil)
+		if ok != (want != "") || ok && stamp.String() != want {
+			t.Errorf("%s: %s, %t; want %q", digits, stamp, ok, want)
+		}
+	}
+	for digits, want := range map[string]bool{"000AE1F7": true, "000A41F7": false, "000AE137": false, "E1F7": false} {
+		if got := recurs(unhex(t, digits)); got != want {
+			t.Errorf("%s is of every year: %t", digits, got)
+		}
+	}
+}
+
+func TestTheSummerBitOfSecondsTellsTheDoubledHour(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 27 October 2024 02:30:00, type I
+	for digits, want := range map[string]string{"401E021B3A00": "2024-10-27T02:30:00+02:00", "001E021B3A00": "2024-10-27T02:30:00+01:00"} {
+		if got, ok := stampOf(unhex(t, digits), berlin); !ok || got.String() != want {
+			t.Errorf("%s: %s, want %s", digits, got, want)
+		}
+	}
+}
+
+// ISO 8859-1 without its control characters; they make bytes of it.
+func TestTextIsThatOfItsAlphabet(t *testing.T) {
+	for digits, want := range map[string]string{
+		"4241": "AB", "20": " ", "1F": "1F", "7E": "~", "7F": "7F", "9F": "9F", "80": "80", "A0": "\u00a0", "FC": "ü", "4100": "4100",
+	} {
+		var r reader
+		var v drivers.Value
+		if !r.text(&v, unhex(t, digits)) || v.Text != want {
+			t.Errorf("%s: %q, want %q", digits, v.Text, want)
+		}
+	}
+}
+
+func TestAMeterIsFoundByTheDigitsThatAreGiven(t *testing.T) {
+	meter := [8]byte{0x78, 0x56, 0x34, 0x12, 0x24, 0x23, 1, 4}
+	for address, want := range map[string]bool{
+		"1234567824230104": true, "1234567FFFFFFFFF": true, "F234567FFFFFFFFF": true, "FFFFFFF8FFFFFFFF": true, "FFFFFFFFFFFFFFFF": true,
+		"1234567EFFFFFFFF": false, "1234568FFFFFFFFF": false, "2F34567FFFFFFFFF": false, "FFFFFF7FFFFFFFFF": true, "FFFFFF8FFFFFFFFF": false,
+		"12345678FFFF0104": true, "12345678242301F4": false, "123456782423F104": false,
+	} {
+		a, err := ParseAddress(address)
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+			continue
+		}
+		if got := a.fits(meter); got != want {
+			t.Errorf("%s: %t", address, got)
+		}
+	}
 }
 
 func TestATimeOfDayThatDoesNotExist(t *testing.T) {

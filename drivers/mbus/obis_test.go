@@ -181,4 +181,9 @@ func TestPowerBesideExportedEnergyIsNet(t *testing.T) {
 	if got := codes(power + energy + exported); !slices.Contains(got, importPower) || slices.Contains(got, netPower) {
 		t.Errorf("a meter that tells both powers: %v", got)
 	}
+	for record, want := range map[string]obis.Code{"042B00000000": importPower, "042BFEFFFFFF": netPower} {
+		if got := codes(record); !slices.Contains(got, want) {
+			t.Errorf("one power alone, %s: %v, want %v", record, got, want)
+		}
+	}
 }

@@ -410,30 +410,3 @@ func TestALineThatFailsAfterAWriteLeavesItOpenWhatBecameOfIt(t *testing.T) {
 		})
 	}
 }
-
-func TestMistakesInDescribedRecordsAreTold(t *testing.T) {
-	for record, want := range map[string]string{
-		"":                                   "want a name",
-		"limit":                              "want a name",
-		"Limit 0413":                         "want a name",
-		"limit 04XX":                         "not hexadecimal",
-		"limit 04":                           "VIF at byte 1",
-		"limit 0413E8030000":                 "goes on behind",
-		"address 0413":                       "parameter of every meter",
-		"limit 0413 1..0":                    "not below",
-		"limit 0413 0..9999999":              "holds -2147483.648 to 2147483.647 m³",
-		"limit 0413 often":                   "not known",
-		"limit 0C78 0..5":                    "not known",
-		"limit 0813":                         "no value can be sent",
-		"limit 0FFD16":                       "DIF at byte 0",
-		"code 04FD16":                        "no value can be sent",
-		"limit 0013":                         "no value can be sent",
-		"clear 0413E803 press":               "data at byte 2",
-		"limit 8484848484848484848484848413": "DIFE",
-	} {
-		c := configured(func(c *mbus.Config) { c.Records = []string{record} })
-		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", record, err, want)
-		}
-	}
-}

@@ -333,39 +333,6 @@ func TestALineThatFailsIsNoMetersFault(t *testing.T) {
 	})
 }
 
-func TestMistakesInTheConfigurationAreTold(t *testing.T) {
-	for want, change := range map[string]func(*mbus.Config){
-		"address:":           func(c *mbus.Config) { c.Address = "251" },
-		"address: it is set": func(c *mbus.Config) { c.Address, c.Secondary = "1", "12345678" },
-		"secondary:":         func(c *mbus.Config) { c.Secondary = "1234567" },
-		"fabrication: it":    func(c *mbus.Config) { c.Fabrication = "12345678" },
-		"fabrication: \"1\"": func(c *mbus.Config) { c.Secondary, c.Fabrication = "12345678", "1" },
-		"baud:":              func(c *mbus.Config) { c.Baud = 1000 },
-		"retries:":           func(c *mbus.Config) { c.Retries = 11 },
-		"telegrams:":         func(c *mbus.Config) { c.Telegrams = 33 },
-		"wake:":              func(c *mbus.Config) { c.Wake = time.Minute },
-		"timeout:":           func(c *mbus.Config) { c.Timeout = -1 },
-		"pause:":             func(c *mbus.Config) { c.Pause = time.Hour },
-		"application_reset:": func(c *mbus.Config) { c.Reset = "5" },
-		"readout:":           func(c *mbus.Config) { c.Readout = []string{"13", "all"} },
-		"readout: \"FD\"":    func(c *mbus.Config) { c.Readout = []string{"FD"} },
-		"requests:":          func(c *mbus.Config) { c.Requests = []string{"105B015D16"} },
-		"number 2":           func(c *mbus.Config) { c.Requests = []string{"105B015C16", "E5"} },
-	} {
-		c := configured(change)
-		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want %q", err, want)
-		}
-	}
-	good := configured(func(c *mbus.Config) {
-		c.Secondary, c.Fabrication, c.Baud, c.Wake = "1234567F", "0000000F", 300, 2*time.Second
-		c.Reset, c.Readout, c.Requests = "plain", []string{"06", "FD17"}, []string{"10 5B 01 5C 16"}
-	})
-	if err := good.Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
 // wakeful notes what is written, and when.
 type wakeful struct {
 	*pipeLine

@@ -178,6 +178,7 @@ func TestTheFormOfPolandIsRefusedWithAReason(t *testing.T) {
 		"cut":                        {luxembourg, good[:30], errCut},
 		"no authentication key":      {luxembourg, tagged, dlms.ErrNoAuthKey},
 		"another authentication key": {keyed(testKey, otherTestKey), tagged, dlms.ErrAuthKey},
+		"clear text without a line":  {luxembourg, polish(t, luxembourg, 0x30, 1, "\r\n", overSent), drivers.ErrSyntax},
 		"clear text is no telegram":  {luxembourg, polish(t, luxembourg, 0x30, 1, "1-0:1.8.0(1*kWh", overSent), drivers.ErrSyntax},
 	} {
 		got, lost := decodeWith(t, tc.config, tc.stream)
@@ -315,6 +316,70 @@ func TestTheCounterMustRise(t *testing.T) {
 	}
 }
 
+// IEC 62056-5-3: general-glo-ciphering, system title of eight bytes of which three
+// letters are the maker's, length, security control 20 or 30.
+func TestWhatIsTheHeaderOfACipheredTelegram(t *testing.T) {
+	const title = "\xdb\x08SIM\x01\x02\x03\x04\x05"
+	for _, tc := range []struct {
+		name string
+		b    string
+		want verdict
+	}{
+		{"one byte of ciphertext", title + "\x12\x30", yes},
+		{"no ciphertext", title + "\x11\x30", no},
+		{"the first and the last letter", "\xdb\x08AZa\x01\x02\x03\x04\x05\x12\x20", yes},
+		{"the last letter, small", "\xdb\x08zzz\x01\x02\x03\x04\x05\x12\x20", yes},
+		{"no letter", "\xdb\x08S1M\x01\x02\x03\x04\x05\x12\x20", no},
+		{"a title of nine bytes", "\xdb\x09SIM\x01\x02\x03\x04\x05\x12\x20", no},
+		{"authenticated alone", title + "\x12\x10", no},
+		{"a length without an end", title + "\x80\x30", no},
+		{"the greatest length", title + "\x82\x3f\xff\x30", yes},
+		{"a length that no telegram has", title + "\x82\x40\x00\x30", no},
+		{"a length of three bytes", title + "\x83\x00\x01\x00\x30", no},
+		{"cut in its length", title + "\x82\x01", wait},
+		{"cut before its control", title + "\x12", wait},
+	} {
+		if got := cipherHeader([]byte(tc.b)); got != tc.want {
+			t.Errorf("%s: %d, want %d", tc.name, got, tc.want)
+		}
+	}
+}
+
+// No byte of what is plausible may be lost: without a tag that is all that tells a
+// wrong key.
+func TestIdentificationsOfAllFormsAreDeciphered(t *testing.T) {
+	for name, ident := range map[string]string{"STX for the mode": "/ISk5\x02MIE5T-200", "a blank": "/TST5 SIM", "a tilde": "/TST5~"} {
+		text := sealed(ident + "\n\n1-0:1.8.0(1*kWh)\n!")
+		if got, lost := decodeWith(t, luxembourg, cipheredBy(t, luxembourg, 0x20, 1, text)); len(got) != 1 {
+			t.Errorf("%s: lost %v", name, lost)
+		}
+	}
+	text := sealed("/TST5\x7f\n\n1-0:1.8.0(1*kWh)\n!")
+	if got, lost := decodeWith(t, luxembourg, cipheredBy(t, luxembourg, 0x20, 1, text)); len(got) != 0 || len(lost) != 1 || !errors.Is(lost[0], dlms.ErrEncryptionKey) {
+		t.Errorf("DEL: %d readings, lost %v", len(got), lost)
+	}
+}
+
+// What lies in a telegram of Poland's form that was lost is not taken for another.
+func TestTheCiphertextOfPolandIsNotSearchedForTelegrams(t *testing.T) {
+	// LEN is 41: SC, counter, 36 bytes of which some look like a telegram's start.
+	body := "/EGM5SIM\r\n\r\n\x00\x29\x30\x00\x00\x00\x01" + "\xf0\xf1\xf2\n/x\xff" + strings.Repeat("\xf3", 29)
+	for name, tc := range map[string]struct {
+		end    string
+		want   error
+		offset int
+	}{
+		"no end line":            {"?\r\n", errNoBang, len(body)},
+		"a CRC that is none":     {"!XY\r\n", errNoDigits, len(body) + 1},
+		"a CRC that is no match": {"!1234\r\n", dlms.ErrNoKey, 0},
+	} {
+		got, lost := decodeWith(t, &Config{Check: checkAuto}, []byte("noise\r\n"+body+tc.end))
+		if len(got) != 0 || len(lost) != 1 || !errors.Is(lost[0], tc.want) || lost[0].Offset != tc.offset {
+			t.Errorf("%s: %d readings, lost %v, want %v at byte %d", name, len(got), lost, tc.want, tc.offset)
+		}
+	}
+}
+
 func TestADamagedTelegramIsNotTakenForAWrongKey(t *testing.T) {
 	good := cipheredBy(t, austria, 0x30, 1, dsmr5)
 	damaged := bytes.Clone(good)
@@ -352,7 +417,7 @@ func TestAGapEndsABrokenCipheredTelegram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Feed(cipheredBy(t, luxembourg, 0x30, 1, dsmr5)[:500])
+	d.Feed(append([]byte("noise\r\n"), cipheredBy(t, luxembourg, 0x30, 1, dsmr5)[:500]...))
 	d.Gap()
 	d.Feed(cipheredBy(t, luxembourg, 0x30, 2, dsmr5))
 	got, lost := decodertest.Drain(t, d)

@@ -82,6 +82,8 @@ func TestDecode(t *testing.T) {
 		{"reduced codes", []string{"1.8.0(1*kWh)"}, []string{"1-0:1.8.0 1 kWh"}},
 		{"lines of no known form keep their first group", []string{"1-0:72:32.0(00000)", "1-0:99:97.0(2)(0:96.7.19)(101208152415W)(0000000240*s)"}, []string{`1-0:72:32.0 "00000"`, `1-0:99:97.0 "2"`}},
 		{"a bracket that never closes spoils its own line only", []string{"1-0:1.8.1(00012", "1-0:2.8.0(1*kWh)"}, []string{`1-0:1.8.1 "00012"`, "1-0:2.8.0 1 kWh"}},
+		{"a bracket that never closes on a line of a channel", []string{"0-1:24.1.0(003", "1-0:2.8.0(1*kWh)"}, []string{`0-1:24.1.0 "003"`, "1-0:2.8.0 1 kWh"}},
+		{"a value broken over the last two lines", []string{"1-0:1.8.0(0000", "12.3*kWh)"}, []string{"1-0:1.8.0 12.3 kWh"}},
 		{"a value broken over two lines", []string{"1-0:1.8.0(0000", "12.3*kWh)", "1-0:2.8.0(1*kWh)"}, []string{"1-0:1.8.0 12.3 kWh", "1-0:2.8.0 1 kWh"}},
 		{"the same code twice", []string{"0-0:17.0.0(16500*W)", "0-0:17.0.0(16501*W)"}, []string{"0-0:17.0.0 16500 W", "0-0:17.0.0 16501 W"}},
 		{"a peak with its time", []string{"1-0:1.6.0(230201020000W)(01.566*kW)"}, []string{"1-0:1.6.0 1566 W at 2023-02-01T02:00:00+01:00"}},
@@ -155,6 +157,9 @@ func TestClock(t *testing.T) {
 		{name: "no letter, in the hour that is left out", sent: "260329023000", want: "2026-03-29T02:30:00"},
 		{name: "a blank between date and time", sent: "20240111 09:35:00", want: "2024-01-11T09:35:00+01:00"},
 		{name: "dashes too", sent: "2024-07-11 09:35:00", want: "2024-07-11T09:35:00+02:00"},
+		{name: "a clock of the nineties", sent: "991231235959W", want: "1999-12-31T23:59:59+01:00"},
+		{name: "the last second of a day", sent: "191231235959W", want: "2019-12-31T23:59:59+01:00"},
+		{name: "leap day of 2000", sent: "000229000000W", want: "2000-02-29T00:00:00+01:00"},
 		{name: "leap day", sent: "240229000000W", want: "2024-02-29T00:00:00+01:00"},
 		{name: "no leap day", sent: "230229000000W"},
 		{name: "never set", sent: "000101000000W"},
@@ -177,6 +182,18 @@ func TestClock(t *testing.T) {
 				t.Errorf("time %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// A converter may take the carriage returns away; the CRC is still that of the meter.
+func TestLineFeedsAloneReadAsBoth(t *testing.T) {
+	want := decodedBy(t, []byte(dsmr5))
+	got := decodedBy(t, []byte(strings.ReplaceAll(dsmr5, "\r", "")))
+	if len(got) != 1 {
+		t.Fatalf("%d readings", len(got))
+	}
+	if diff := cmp.Diff(string(want[0].AppendJSON(nil)), string(got[0].AppendJSON(nil))); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -206,6 +223,9 @@ func TestIdentity(t *testing.T) {
 		{"a Nordic list has the type as 96.1.1", "/ADN9 6534", []string{"0-0:96.1.1(6525)", "0-0:96.1.0(7359992890941742)"}, drivers.Identity{Manufacturer: "ADN", Model: "6534", ID: "7359992890941742"}},
 		{"Luxembourg", `/Lux5\253663629_D`, []string{"0-0:42.0.0(5341)"}, drivers.Identity{Manufacturer: "LUX", Model: "53663629_D", ID: "SA"}},
 		{"Germany", "/ESY5Q3DA1024 V3.03", []string{"1-0:0.0.0*255(111940207)", "0-0:96.1.255*255(1ESY)"}, drivers.Identity{Manufacturer: "ESY", Model: "Q3DA1024 V3.03", ID: "111940207"}},
+		{"the least speed and mode", `/ABC0\0TYPE`, []string{"1-0:1.8.0(1*kWh)"}, drivers.Identity{Manufacturer: "ABC", Model: "TYPE"}},
+		{"the greatest speed and mode", `/ABC9\9TYPE`, []string{"1-0:1.8.0(1*kWh)"}, drivers.Identity{Manufacturer: "ABC", Model: "TYPE"}},
+		{"a mode that is cut", `/ABC5\`, []string{"1-0:1.8.0(1*kWh)"}, drivers.Identity{Manufacturer: "ABC"}},
 		{"no speed digit", "/NWA-WARMTELINK", []string{"0-0:96.1.1(ADC3)"}, drivers.Identity{Manufacturer: "NWA", Model: "WARMTELINK", ID: "ADC3"}},
 		{"STX for the mode", "/ISk5\x02MIE5T-200", []string{"1-0:1.8.0(1*kWh)"}, drivers.Identity{Manufacturer: "ISK", Model: "MIE5T-200"}},
 		{"two letters", "/AB", []string{"1-0:1.8.0(1*kWh)"}, drivers.Identity{Manufacturer: "AB"}},
@@ -265,6 +285,42 @@ func TestChannels(t *testing.T) {
 			[]string{"0-1:24.2.3"},
 		},
 		{
+			"the meter itself is no channel",
+			[]string{"0-0:96.1.1(4B38)", "1-0:1.8.0(1*kWh)"},
+			nil,
+			[]string{"0-0:96.1.1", "1-0:1.8.0"},
+		},
+		{
+			"a number before the type",
+			[]string{"0-1:96.1.1(4731)", "0-1:24.1.0(003)"},
+			[]drivers.Channel{{Number: 1, Meter: gas}},
+			[]string{"0-1:96.1.1", "0-1:24.1.0"},
+		},
+		{
+			"a second channel that tells what the first did not",
+			[]string{"0-1:24.1.0(007)", "0-1:24.2.1(200512134558S)(00872.234*m3)", "0-2:96.1.1(4731)", "0-2:24.1.0(003)"},
+			[]drivers.Channel{{Number: 1, Meter: drivers.Identity{Driver: "p1", Medium: "water"}}, {Number: 2, Meter: gas}},
+			[]string{"0-1:24.1.0", "0-1:24.2.1", "0-2:96.1.1", "0-2:24.1.0"},
+		},
+		{
+			"a new meter without a number, which stands at nought",
+			[]string{"0-1:24.1.0(003)", "0-1:24.2.1(200512134558S)(00000.000*m3)"},
+			[]drivers.Channel{{Number: 1, Meter: drivers.Identity{Driver: "p1", Medium: "gas"}}},
+			[]string{"0-1:24.1.0", "0-1:24.2.1"},
+		},
+		{
+			"a channel that stands at nought since 1970",
+			[]string{"0-1:24.1.0(003)", "0-1:24.2.1(700101010000W)(00000.000*m3)", "1-0:1.8.0(1*kWh)"},
+			nil,
+			[]string{"1-0:1.8.0"},
+		},
+		{
+			"two meters of one channel read at the same time, the later counts",
+			[]string{"0-1:24.1.0(003)", "0-1:96.1.0(4730)", "0-1:24.2.1(200426223001S)(00246.138*m3)", "0-1:24.1.0(003)", "0-1:96.1.0(4731)", "0-1:24.2.1(200426223001S)(00001.138*m3)"},
+			[]drivers.Channel{{Number: 1, Meter: gas}},
+			[]string{"0-1:24.1.0", "0-1:96.1.0", "0-1:24.2.1"},
+		},
+		{
 			"a number without a reading",
 			[]string{"0-1:24.1.0(003)", "0-1:96.1.0(4731)"},
 			[]drivers.Channel{{Number: 1, Meter: gas}},
@@ -313,13 +369,15 @@ func TestHostileTelegramsStaySmall(t *testing.T) {
 			}
 			telegram := sealed("/TST5\n\n" + strings.Join(lines, "\n") + "\n!")
 			for range 3 {
-				d.Feed([]byte(telegram + dsmr5))
+				d.Feed([]byte(telegram))
+				decodertest.Drain(t, d)
+				if len(d.slots) > maxSlots || len(d.channels) > maxChannels || len(d.texts.asSent) > maxTexts {
+					t.Errorf("%d slots, %d channels, %d texts", len(d.slots), len(d.channels), len(d.texts.asSent))
+				}
+				d.Feed([]byte(dsmr5))
 				if got, lost := decodertest.Drain(t, d); len(got) == 0 {
 					t.Fatalf("the good telegram behind it was lost too: %v", lost)
 				}
-			}
-			if len(d.slots) > maxSlots || len(d.channels) > maxChannels || len(d.texts.asSent) > maxTexts {
-				t.Errorf("%d slots, %d channels, %d texts", len(d.slots), len(d.channels), len(d.texts.asSent))
 			}
 		})
 	}
