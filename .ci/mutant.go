@@ -548,6 +548,6 @@ func timed() ([]run, error) {
 			slow = append(slow, name)
 		}
 	}
-	limit := strconv.Itoa(max(2, int(3*total/time.Second)))
+	limit := strconv.Itoa(max(2, int(3*(test.ProcessState.UserTime()+test.ProcessState.SystemTime())/time.Second)))
 	return []run{{"^(" + strings.Join(quick, "|") + ")$", limit}, {"^(" + strings.Join(slow, "|") + ")$", limit}}, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
+	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
 )
 
 func say(dir string, b []byte) step { return step{Dir: dir, Hex: hex.EncodeToString(b)} }
@@ -213,7 +214,20 @@ func TestClocks(t *testing.T) {
 		{"12510260230", "2025-10-26T02:30:00+02:00", "2025-10-26T02:30:00"}, // told apart
 		{"21-10-01 00:00", "2021-10-01T00:00:00+02:00", "2021-10-01T00:00:00"},
 		{"2022-06-08&10:06:51", "2022-06-08T10:06:51+02:00", "2022-06-08T10:06:51"},
+		{"2023-12-31 23:59:59", "2023-12-31T23:59:59+01:00", "2023-12-31T23:59:59"},
+		{"2023-12-31,23:59:59", "2023-12-31T23:59:59+01:00", "2023-12-31T23:59:59"},
+		{"2023-12-31T23:59:59", "2023-12-31T23:59:59+01:00", "2023-12-31T23:59:59"},
+		{"2023-12-31T23:59", "2023-12-31T23:59:00+01:00", "2023-12-31T23:59:00"},
+		{"9912312359", "2099-12-31T23:59:00+01:00", "2099-12-31T23:59:00"},
+		{"2402291200", "2024-02-29T12:00:00+01:00", "2024-02-29T12:00:00"},
+		{"2504301200", "2025-04-30T12:00:00+02:00", "2025-04-30T12:00:00"},
 		{"0000000000", "", ""},
+		{"2500011200", "", ""},
+		{"2501001200", "", ""},
+		{"2504311200", "", ""},
+		{"2501012401", "", ""},
+		{"2501012360", "", ""},
+		{"250101235960", "", ""},
 		{"2513011200", "", ""},
 		{"2502291200", "", ""},
 	} {
@@ -227,6 +241,249 @@ func TestClocks(t *testing.T) {
 			if diff := cmp.Diff(want, got.String()); diff != "" || !ok {
 				t.Errorf("%s: %t %s", c.in, ok, diff)
 			}
+		}
+	}
+}
+
+func TestWhatIsNoClock(t *testing.T) {
+	var k clock
+	for _, text := range []string{
+		"", "250714", "25071412xx", "3250714123456", "25-10-0100:00 ", "21/10/01 00:00", "2022-06-08x10:06:51", "1922-06-08 10:06:51", "2022-06-08 10-06-51",
+	} {
+		if got, ok := k.stamp([]byte(text)); ok {
+			t.Errorf("%q is %s", text, got)
+		}
+	}
+}
+
+// A season digit tells winter and summer in each zone and each year.
+func TestTheSeasonIsThatOfTheZone(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"Europe/Lisbon":    {"2025-07-14T12:00:00Z", "2026-07-14T12:00:00+01:00"},
+		"Europe/Istanbul":  {"2025-07-14T12:00:00+03:00", "2026-07-14T12:00:00+04:00"}, // no summer time since 2016
+		"Asia/Kolkata":     {"2025-07-14T12:00:00+05:30", "2026-07-14T12:00:00+06:30"},
+		"Pacific/Apia":     {"2025-07-14T12:00:00+13:00", "2026-07-14T12:00:00+14:00"},
+		"Pacific/Honolulu": {"2025-07-14T12:00:00-10:00", "2026-07-14T12:00:00-09:00"},
+	} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := clock{zone: zone}
+		for i, text := range []string{"02507141200", "12607141200"} {
+			if got, ok := k.stamp([]byte(text)); !ok || got.String() != want[i] {
+				t.Errorf("%s, %s: %s, want %s", name, text, got, want[i])
+			}
+		}
+	}
+	istanbul, err := time.LoadLocation("Europe/Istanbul")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := clock{zone: istanbul}
+	for text, want := range map[string]string{"01507141200": "2015-07-14T12:00:00+02:00", "02507141200": "2025-07-14T12:00:00+03:00"} {
+		if got, _ := k.stamp([]byte(text)); got.String() != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestTimeAndDateMayComeApart(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ date, hour, want string }{
+		{"250714", "123456", "2025-07-14T12:34:56+02:00"},
+		{"25-07-14", "12:34:56", "2025-07-14T12:34:56+02:00"},
+		{"25:07:14", "12-34-56", "2025-07-14T12:34:56+02:00"},
+		{"0250714", "0123456", "2025-07-14T12:34:56+01:00"},
+		{"2250714", "2123456", "2025-07-14T12:34:56Z"},
+		{"250714", "1234", "2025-07-14T12:34:00+02:00"},
+		{"2507", "123456", ""},
+		{"25-07:14", "123456", ""},
+		{"25.07.14", "123456", ""},
+		{"3250714", "123456", ""},
+		{"251314", "123456", ""},
+		{"250714", "12345", ""},
+	} {
+		k := clock{zone: berlin}
+		if got := k.assembled([]byte(c.date), []byte(c.hour)); got.String() != c.want {
+			t.Errorf("%s, %s: %s, want %q", c.date, c.hour, got, c.want)
+		}
+	}
+}
+
+func TestTheLimitsOfTheConfigurationAreTaken(t *testing.T) {
+	for _, c := range []struct {
+		key  string // that is named; "": it is good
+		set  func(*Config)
+		name string
+	}{
+		{"", func(c *Config) { c.Address = "0189 azAZ" }, "an address of all characters"},
+		{"", func(c *Config) { c.Address = drivers.Address(strings.Repeat("1", 32)) }, "the longest address"},
+		{"address", func(c *Config) { c.Address = drivers.Address(strings.Repeat("1", 33)) }, "a longer one"},
+		{"address", func(c *Config) { c.Address = "1/2" }, "an address with a slash"},
+		{"address", func(c *Config) { c.Address = "1:2" }, "with a colon"},
+		{"address", func(c *Config) { c.Address = "a{" }, "with a brace"},
+		{"address", func(c *Config) { c.Address = "@a" }, "with an at"},
+		{"", func(c *Config) { c.Level, c.Channel, c.Block = whole64(9), whole64(255), whole64(99) }, "the greatest numbers"},
+		{"level", func(c *Config) { c.Level = whole64(10) }, "a level of two digits"},
+		{"channel", func(c *Config) { c.Channel = whole64(256) }, "a channel beyond a byte"},
+		{"channel", func(c *Config) { c.Channel = whole64(-1) }, "a channel below nought"},
+		{"block", func(c *Config) { c.Block = whole64(100) }, "a block of three digits"},
+		{"", func(c *Config) {
+			c.IdentWait, c.AnswerWait, c.SwitchWait = 10*time.Millisecond, 5*time.Minute, time.Second
+		}, "the least and the longest wait"},
+		{"ident_wait", func(c *Config) { c.IdentWait = 9 * time.Millisecond }, "a shorter wait"},
+		{"answer_wait", func(c *Config) { c.AnswerWait = 5*time.Minute + 1 }, "a longer wait"},
+		{"switch_wait", func(c *Config) { c.SwitchWait = time.Second + 1 }, "a longer switch"},
+		{"", func(c *Config) { c.Table, c.Argument = "4", " ~" }, "a table and an argument"},
+		{"table", func(c *Config) { c.Table = "44" }, "two tables"},
+		{"table", func(c *Config) { c.Table = "?" }, "a table that would be a question"},
+		{"argument", func(c *Config) { c.Argument = "\x7f" }, "DEL"},
+		{"argument", func(c *Config) { c.Argument = "\x1f" }, "a control character"},
+		{"", func(c *Config) { c.Read = []string{"1.8.0", "1-0:1.8.0*255", strings.Repeat("1", 32)} }, "addresses"},
+		{"read", func(c *Config) { c.Read = []string{""} }, "no address"},
+		{"read", func(c *Config) { c.Read = []string{strings.Repeat("1", 33)} }, "an address of 33 characters"},
+		{"read", func(c *Config) { c.Read = []string{"*"} }, "a star"},
+		{"read", func(c *Config) { c.Read = []string{"x*y"} }, "a star in what is no code"},
+	} {
+		cfg := newConfig()
+		c.set(cfg)
+		err := cfg.Validate()
+		if (err == nil) != (c.key == "") || err != nil && !strings.HasPrefix(err.Error(), c.key+":") {
+			t.Errorf("%s: %v, want %q", c.name, err, c.key)
+		}
+	}
+}
+
+func whole64(n int64) drivers.Decimal { return drivers.NewDecimal(n, 0) }
+
+// What a LIS-200 device says of an archive: the addresses, units and names of its
+// columns, and a row.
+func TestARowOfAnArchiveIsReadAsItsColumnsAre(t *testing.T) {
+	d, err := newDecoder(lisName, newLISConfig(), drivers.Zones{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const addresses, units, names = "(1:400)(2:300)()()", "()(m3)(bar)()", "(Time)(Vm)(p.Mess)(-Zz09!)"
+	const row = "(2026-01-31,12:00:00)(1234.5)(1.02)(7)"
+	a := d.newArchive([]byte(addresses), []byte(units), []byte(names))
+	var r drivers.Reading
+	if !a.row(d, []byte(row), &r) {
+		t.Fatal("the row is none")
+	}
+	if got := r.Time.String(); got != "2026-01-31T12:00:00" || r.Check != drivers.CheckBCC || r.Meter.Medium != "gas" {
+		t.Errorf("of %s, %s, %s", got, r.Check, r.Meter.Medium)
+	}
+	var got []string
+	for i := range r.Values {
+		v := &r.Values[i]
+		if v.Flags&drivers.Logged == 0 {
+			t.Errorf("%s is not marked as logged", v.Name)
+		}
+		got = append(got, fmt.Sprintf("%s %s %s", v.Name, v.AppendPayload(nil), v.Unit))
+	}
+	want := []string{"", "p_mess 1.02 bar", "zz09 7 "}
+	if len(got) == len(want) {
+		want[0] = got[0] // the name of 2:300 is the table's
+	}
+	if diff := cmp.Diff(want, got); diff != "" || !strings.Contains(got[0], " 1234.5 m³") {
+		t.Errorf("%q: %s", got, diff)
+	}
+	for name, other := range map[string]string{
+		"a column too few": "(2026-01-31,12:00:00)(1234.5)(1.02)", "a column too many": row + "(8)", "no time": "(noon)(1234.5)(1.02)(7)",
+		"the time of no moment": "(0000000000)(1234.5)(1.02)(7)", "a bracket that never closes": row[:len(row)-1], "nothing": "",
+	} {
+		if a.row(d, []byte(other), &r) {
+			t.Errorf("%s: it is a row", name)
+		}
+	}
+	timeless := d.newArchive([]byte("(2:300)"), []byte("(m3)"), nil)
+	if timeless.row(d, []byte("(1234.5)"), &r) {
+		t.Error("without a column of time: it is a row")
+	}
+	if got := brackets([]byte(strings.Repeat("(1)", maxColumns+1))); len(got) != maxColumns {
+		t.Errorf("%d columns, want %d", len(got), maxColumns)
+	}
+}
+
+func TestAnAnswerWithoutAValueTellsWhy(t *testing.T) {
+	for text, want := range map[string]struct {
+		field string
+		cause error
+	}{
+		"(ER01)":                      {"answer", drivers.ErrRefused},
+		"1.8.0(ER01)":                 {"answer", drivers.ErrRefused},
+		"1.8.0()":                     {"data message", errEmpty},
+		"()":                          {"data message", errEmpty},
+		"no bracket":                  {"data message", errEmpty},
+		"1.8.0(five*kWh)":             {"data message", errEmpty},
+		"1.8.0(ER01)\r\n2.8.0(1*kWh)": {},
+	} {
+		d, err := newDecoder(iecName, newConfig(), drivers.Zones{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Feed(AppendBlock(nil, []byte(text), false))
+		got, lost := decodertest.Drain(t, d)
+		if want.field == "" {
+			if len(got) != 1 || len(got[0].Values) != 1 || len(lost) != 0 {
+				t.Errorf("%q: %d readings, lost %v", text, len(got), lost)
+			}
+			continue
+		}
+		if len(got) != 0 || len(lost) != 1 || lost[0].Field != want.field || !errors.Is(lost[0], want.cause) {
+			t.Errorf("%q: %d readings, lost %v; want %s, %v", text, len(got), lost, want.field, want.cause)
+		}
+	}
+}
+
+func TestAMessageIsReadSetBySet(t *testing.T) {
+	const head = "/XYZ5TEST\r\n"
+	for _, c := range []struct {
+		name, driver, medium, text string
+		want                       string // medium, time and values
+	}{
+		{"a line of text between", iecName, "", "1.8.0(1*kWh)\r\nwords\r\n2.8.0(2*kWh)", "electricity  1-0:1.8.0=1 1-0:2.8.0=2"},
+		{"a line of text at the end", iecName, "", "1.8.0(1*kWh)\r\nwords", "electricity  1-0:1.8.0=1"},
+		{"two sets on a line", iecName, "", "1.8.0(1*kWh)2.8.0(2*kWh)", "electricity  1-0:1.8.0=1 1-0:2.8.0=2"},
+		{"a set on the line behind its address", iecName, "", "1.8.0(1*kWh)\r\n(2501010000)\r\n2.8.0(2*kWh)", "electricity  1-0:1.8.0=1@2025-01-01T00:00:00 1-0:2.8.0=2"},
+		{"blanks before a set", iecName, "", "  1.8.0(1*kWh)", "electricity  1-0:1.8.0=1"},
+		{"a date without a time", iecName, "", "0.9.2(250714)\r\n1.8.0(1*kWh)", "electricity  1-0:0.9.2=\"250714\" 1-0:1.8.0=1"},
+		{"a time without a date", iecName, "", "0.9.1(123456)\r\n1.8.0(1*kWh)", "electricity  1-0:0.9.1=\"123456\" 1-0:1.8.0=1"},
+		{"both", iecName, "", "0.9.1(123456)\r\n0.9.2(250714)", "electricity 2025-07-14T12:34:56 1-0:0.9.1=\"123456\" 1-0:0.9.2=\"250714\""},
+		{"a configured medium", iecName, "heat", "1.8.0(1)", "heat  6-0:1.8.0=\"1\""},
+		{"a volume converter", lisName, "", "2:300(5*m3)", "gas  "},
+	} {
+		cfg := newConfig()
+		if c.driver == lisName {
+			cfg = newLISConfig()
+		}
+		cfg.Medium = c.medium
+		d, err := newDecoder(c.driver, cfg, drivers.Zones{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Feed(append([]byte(head), AppendBlock(nil, []byte(c.text), false)...))
+		got, lost := decodertest.Drain(t, d)
+		if len(got) != 1 {
+			t.Errorf("%s: %d readings, lost %v", c.name, len(got), lost)
+			continue
+		}
+		var values []string
+		for i := range got[0].Values {
+			v := &got[0].Values[i]
+			text := fmt.Sprintf("%s=%s", v.Code, v.AppendPayload(nil))
+			if !v.Time.IsZero() {
+				text += "@" + v.Time.String()
+			}
+			values = append(values, text)
+		}
+		text := fmt.Sprintf("%s %s %s", got[0].Meter.Medium, got[0].Time, strings.Join(values, " "))
+		if text != c.want && (c.driver != lisName || !strings.HasPrefix(text, c.want)) {
+			t.Errorf("%s: %s, want %s", c.name, text, c.want)
 		}
 	}
 }
