@@ -111,11 +111,46 @@ func TestEncodersRefuseWhatDoesNotFit(t *testing.T) {
 		"the smallest integer":      new(DataRecord).SetBCD(math.MinInt64, 6),
 		"no ISO 8859-1":             new(DataRecord).SetText("€"),
 		"a text of 192":             new(DataRecord).SetText(strings.Repeat("x", 192)),
+		"tariff of 21 bits":         third(&DataRecord{Record: drivers.Record{Tariff: 1 << 20}, Field: 1, VIB: volume, Data: []byte{1}}),
+		"subunit of 11 bits":        third(&DataRecord{Record: drivers.Record{Subunit: 1 << 10}, Field: 1, VIB: volume, Data: []byte{1}}),
+		"a fifth function":          third(&DataRecord{Record: drivers.Record{Function: drivers.DuringError + 1}, Field: 1, VIB: volume, Data: []byte{1}}),
+		"no byte":                   new(DataRecord).SetInt(0, 0),
+		"nine bytes":                new(DataRecord).SetInt(0, 9),
+		"BCD of no byte":            new(DataRecord).SetBCD(0, 0),
+		"BCD of seven bytes":        new(DataRecord).SetBCD(0, 7),
+		"a long frame of 253 bytes": second((&Frame{Kind: Long, Data: make([]byte, 253)}).AppendTo(nil)),
 		"a long frame without data": second((&Frame{Kind: Long}).AppendTo(nil)),
 	} {
 		if !errors.Is(err, ErrEncode) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestEncodersTakeWhatJustFits(t *testing.T) {
+	volume := []byte{0x13}
+	for name, err := range map[string]error{
+		"the widest coordinates":    third(&DataRecord{Record: drivers.Record{Storage: 1<<41 - 1, Tariff: 1<<20 - 1, Subunit: 1<<10 - 1, Function: drivers.DuringError}, Field: 1, VIB: volume, Data: []byte{1}}),
+		"one byte":                  new(DataRecord).SetInt(-128, 1),
+		"eight bytes":               new(DataRecord).SetInt(math.MinInt64, 8),
+		"BCD of one byte":           new(DataRecord).SetBCD(99, 1),
+		"BCD of six bytes":          new(DataRecord).SetBCD(999_999_999_999, 6),
+		"the last of ISO 8859-1":    new(DataRecord).SetText("ÿ"),
+		"a text of 191":             new(DataRecord).SetText(strings.Repeat("x", 191)),
+		"a long frame of 252 bytes": second((&Frame{Kind: Long, Data: make([]byte, 252)}).AppendTo(nil)),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for n, want := range map[int64]string{0: "00", 9: "09", -9: "F9", 10: "10"} {
+		var d DataRecord
+		if err := d.SetBCD(n, 1); err != nil || hexOf(d.Data) != want {
+			t.Errorf("%d in BCD: % X, %v; want %s", n, d.Data, err, want)
+		}
+	}
+	if _, _, err := ParseRecord(nil); !errors.Is(err, drivers.ErrShort) {
+		t.Errorf("a record of no byte: %v", err)
 	}
 }
 

@@ -311,3 +311,56 @@ func TestWhoAFrameNames(t *testing.T) {
 		})
 	}
 }
+
+// The units of the fixed structure, EN 1434-3 of 1997: three codes each, in steps of ten.
+func TestEachUnitOfTheFixedStructure(t *testing.T) {
+	for code, want := range map[byte]string{
+		0x02: "0.100 kWh", 0x03: "1.00 kWh", 0x04: "10.0 kWh", 0x05: "100 kWh", 0x07: "10000 kWh", 0x08: "100000 kWh", 0x0A: "10000000 kWh",
+		0x0B: "0.100 MJ", 0x0D: "10.0 MJ", 0x0E: "100 MJ", 0x10: "10000 MJ", 0x11: "100 GJ", 0x13: "10000 GJ",
+		0x14: "100 W", 0x16: "10000 W", 0x17: "100000 W", 0x1A: "100000000 W", 0x1D: "100 kJ/h", 0x20: "100 MJ/h", 0x23: "100 GJ/h", 0x25: "10000 GJ/h",
+		0x26: "0.000100 m³", 0x28: "0.0100 m³", 0x29: "0.100 m³", 0x2C: "100 m³", 0x2E: "10000 m³",
+		0x2F: "0.000100 m³/h", 0x32: "0.100 m³/h", 0x35: "100 m³/h", 0x37: "10000 m³/h", 0x38: "0.100 °C", 0x39: "100",
+		0x00: "", 0x01: "", 0x3A: "", 0x3D: "", 0x3F: "",
+	} {
+		// of heat, the second counter without a unit
+		data := append(unhex(t, "785634120001"), code, 0x7F, 100, 0, 0, 0, 0, 0, 0, 0)
+		b, err := (&Frame{Kind: Long, C: answerC, A: 1, CI: ciFixed, Data: data}).AppendTo(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := newTestDecoder(t)
+		d.Feed(b)
+		var r drivers.Reading
+		if err := d.Next(&r); err != nil {
+			t.Errorf("%02X: %v", code, err)
+			continue
+		}
+		got := ""
+		if v := &r.Values[0]; v.Name != "status" {
+			got = strings.TrimSpace(v.Number.String() + " " + string(v.Unit))
+		}
+		if got != want {
+			t.Errorf("%02X: %q, want %q", code, got, want)
+		}
+	}
+}
+
+func TestMetersOfALineAreToldApart(t *testing.T) {
+	d := newTestDecoder(t)
+	one, two := Address{0x78, 0x56, 0x34, 0x12, 0x24, 0x23, 1, 4}, Address{0x79, 0x56, 0x34, 0x12, 0x24, 0x23, 1, 7}
+	for _, c := range []struct {
+		meter        Address
+		id, of, what string
+	}{{one, "12345678", "HYD", "heat"}, {two, "12345679", "HYD", "water"}, {two, "12345679", "HYD", "water"}, {one, "12345678", "HYD", "heat"}} {
+		d.Feed(answerOfMeter(t, c.meter, 1, lastPart))
+		var r drivers.Reading
+		if err := d.Next(&r); err != nil {
+			t.Fatal(err)
+		}
+		if m := r.Meter; m.ID != c.id || m.Manufacturer != c.of || m.Medium != c.what {
+			t.Errorf("%+v, want %s, %s, %s", m, c.id, c.of, c.what)
+		}
+		d.Gap()
+		drain(d, &r)
+	}
+}

@@ -122,6 +122,7 @@ func TestRecordsAndTheirCodes(t *testing.T) {
 		{"lowest flow temperature", heat, "225A 0100", "6-0:10.4.0 flow_temperature_minimum"},
 		{"power of another kind of unit", heat, "0432 01000000", " power"},
 		{"during an error", heat, "3406 01000000", " energy"},
+		{"storage 254", heat, "848F0706 01000000", "6-0:1.2.0*254 energy_due_date"},
 		{"storage 255", heat, "C48F0706 01000000", " energy"},
 		{"cooling", cooling, "0406 01000000", "5-0:1.0.0 energy"},
 		{"water", water, "0413 01000000", "8-0:1.0.0 volume"},
