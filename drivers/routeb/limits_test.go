@@ -364,9 +364,15 @@ func TestOnlyDataThatFitsItsPropertyIsTaken(t *testing.T) {
 		digits string
 		want   bool
 	}{
-		{epcTime, "173B", true}, {epcTime, "173C", false}, {epcTime, "183B", false}, {epcTime, "17", false},
-		{epcDigits, "06", true}, {epcDigits, "0006", false},
-		{epcDate, "07EA 01 1F", true}, {epcDate, "07EA 02 1E", false}, {epcDate, "07EA 01", false},
+		{epcTime, "173B", true},
+		{epcTime, "173C", false},
+		{epcTime, "183B", false},
+		{epcTime, "17", false},
+		{epcDigits, "06", true},
+		{epcDigits, "0006", false},
+		{epcDate, "07EA 01 1F", true},
+		{epcDate, "07EA 02 1E", false},
+		{epcDate, "07EA 01", false},
 	} {
 		var v values
 		if got := v.add(Property{c.epc, bytesOf(t, c.digits)}); got != c.want {
@@ -550,7 +556,8 @@ func TestTheScannerForgetsWhatWasRead(t *testing.T) {
 	var item Item
 	for range 1000 {
 		s.Feed([]byte("EVENT 21 FE80:0000:0000:0000:021D:1290:1234:5678 0 00\r\n"))
-		for s.Next(&item) == nil {
+		for more := true; more; {
+			more = s.Next(&item) == nil
 		}
 	}
 	if len(s.buf) > 2*maxLine {
