@@ -22,8 +22,23 @@ type Listener struct {
 	Bytes   func([]byte)         // what has just arrived, before it is decoded; may be nil
 }
 
+// ErrSilence is what reading a line fails with whose silences are its own word, as
+// behind a message of a topic: there was nothing to wait for.
+var ErrSilence = fmt.Errorf("the line fell silent: %w", os.ErrDeadlineExceeded)
+
+// stall is how late a read may end that waited for the end of a gap. Where it is
+// later, this process stood still, as on a machine that is overloaded.
+const stall = 50 * time.Millisecond
+
 // Run reads until ctx ends, which is no error, or the line fails. ErrTimeout:
 // nothing came for Quiet.
+//
+// # Decision: silence is the line's, not that of this process
+//
+// A read whose deadline is over fails without a look at what has arrived. Where this
+// process stood still for as long as Gap, the rest of a telegram lies there, and to
+// end it would lose it: five of a hundred thousand, where more lines than a machine
+// can keep up with always have something to say. So Gap, and Quiet, begin anew once.
 func (l *Listener) Run(ctx context.Context) error {
 	// In the loop the deadline is set first, ctx is looked at second, so that a
 	// cancel in between cannot be overwritten.
@@ -33,8 +48,10 @@ func (l *Listener) Run(ctx context.Context) error {
 		heard  = time.Now()
 		begun  = false   // bytes came that silence could end
 		quiets time.Time // the deadline, if it stands for Quiet
+		anew   = false   // Gap or Quiet has begun anew
 	)
 	for {
+		asked := time.Now()
 		if err := l.setDeadline(begun, heard, &quiets); err != nil {
 			return err
 		}
@@ -43,7 +60,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 		n, err := l.Line.Read(buf)
 		if n > 0 {
-			heard = time.Now()
+			heard, anew = time.Now(), false
 			if l.Bytes != nil {
 				l.Bytes(buf[:n])
 			}
@@ -60,12 +77,16 @@ func (l *Listener) Run(ctx context.Context) error {
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return l.end(heard, err)
+		case begun && l.Gap > 0 && !anew && time.Since(asked) > l.Gap+stall && !errors.Is(err, ErrSilence):
+			anew = true
 		case begun && l.Gap > 0:
-			begun = false
+			begun, anew = false, false
 			l.Decoder.Gap()
 			if _, err := l.drain(heard); err != nil {
 				return err
 			}
+		case l.Quiet > 0 && time.Since(heard) >= l.Quiet && !anew && time.Since(quiets) > stall:
+			anew, quiets = true, time.Time{}
 		case l.Quiet > 0 && time.Since(heard) >= l.Quiet:
 			return fmt.Errorf("%s: no byte for %s: %w", l.Line, l.Quiet, ErrTimeout)
 		default:
@@ -89,6 +110,9 @@ func (l *Listener) setDeadline(begun bool, heard time.Time, quiets *time.Time) e
 		return l.Line.SetReadDeadline(time.Time{})
 	}
 	*quiets = heard.Add(l.Quiet)
+	if now := time.Now(); quiets.Before(now) { // this process stood still
+		*quiets = now.Add(l.Quiet)
+	}
 	return l.Line.SetReadDeadline(*quiets)
 }
 

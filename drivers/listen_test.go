@@ -73,6 +73,12 @@ type heard struct {
 // listen runs l in a bubble, while far is what the meter does.
 func listen(ctx context.Context, t *testing.T, l *Listener, far func(net.Conn)) heard {
 	t.Helper()
+	return listenOn(ctx, t, l, func(p pipeLine) Line { return p }, far)
+}
+
+// listenOn does so on a line that is made of one end of a pipe.
+func listenOn(ctx context.Context, t *testing.T, l *Listener, line func(pipeLine) Line, far func(net.Conn)) heard {
+	t.Helper()
 	near, end := net.Pipe()
 	defer near.Close()
 	defer end.Close()
@@ -82,7 +88,7 @@ func listen(ctx context.Context, t *testing.T, l *Listener, far func(net.Conn)) 
 	if l.Decoder == nil {
 		l.Decoder = d
 	}
-	l.Line = pipeLine{near}
+	l.Line = line(pipeLine{near})
 	l.Lost = func(*FrameError) { h.lost++ }
 	l.Bytes = func(p []byte) { h.bytes += string(p) }
 	if l.Reading == nil {
@@ -203,6 +209,108 @@ func TestListenerTellsTheDecoderOfAGapOnce(t *testing.T) {
 			t.Errorf("%d gaps, want 3, one after each burst; %d telegrams lost, want 1", h.gaps, h.lost)
 		}
 	})
+}
+
+// stalledLine is a line of a process that stands still for long, once before it
+// waits, or each time while it does: then the deadline is over and bytes are there.
+type stalledLine struct {
+	pipeLine
+	before, after time.Duration
+	silence       error // what a read fails with whose deadline is over; nil: its own
+	reads         int
+}
+
+func (l *stalledLine) Read(p []byte) (int, error) {
+	if l.reads++; l.reads == 2 {
+		time.Sleep(l.before)
+	}
+	n, err := l.pipeLine.Read(p)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, err
+	}
+	time.Sleep(l.after)
+	if l.silence != nil {
+		err = l.silence
+	}
+	return n, err
+}
+
+func TestListenerTakesItsOwnStandstillForNoGap(t *testing.T) {
+	inTwo := func(c net.Conn) {
+		say(c, "a")
+		time.Sleep(3 * time.Second)
+		say(c, "b!")
+	}
+	cut := func(c net.Conn) {
+		say(c, "cut")
+		time.Sleep(30 * time.Second)
+		say(c, "b!")
+	}
+	for name, c := range map[string]struct {
+		line       stalledLine
+		far        func(net.Conn)
+		want       []string
+		gaps, lost int
+	}{
+		"the rest came while it waited":  {stalledLine{after: 5 * time.Second}, inTwo, []string{"ab"}, 1, 0},
+		"the rest came before it waited": {stalledLine{before: 5 * time.Second}, inTwo, []string{"ab"}, 1, 0},
+		"nothing came":                   {stalledLine{after: 5 * time.Second}, cut, []string{"b"}, 2, 1},
+		"it was merely woken late": {stalledLine{after: stall}, func(c net.Conn) {
+			say(c, "cut")
+			time.Sleep(1500 * time.Millisecond)
+			say(c, "b!")
+		}, []string{"b"}, 2, 1},
+		"the line itself tells of silence": {stalledLine{after: 5 * time.Second, silence: ErrSilence}, inTwo, []string{"b"}, 2, 1},
+		"it stands still again and again": {stalledLine{after: 5 * time.Second}, func(c net.Conn) {
+			for _, piece := range []string{"a", "b", "c", "!"} {
+				say(c, piece)
+				time.Sleep(3 * time.Second)
+			}
+		}, []string{"abc"}, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				h := listenOn(ctx, t, &Listener{Gap: time.Second, Quiet: time.Hour}, func(p pipeLine) Line {
+					c.line.pipeLine = p
+					return &c.line
+				}, c.far)
+				if diff := cmp.Diff(c.want, h.readings); diff != "" {
+					t.Errorf("readings (-want +got):\n%s", diff)
+				}
+				if h.gaps != c.gaps || h.lost != c.lost || h.err != nil {
+					t.Errorf("%d gaps, want %d; %d lost, want %d; error %v", h.gaps, c.gaps, h.lost, c.lost, h.err)
+				}
+			})
+		})
+	}
+}
+
+func TestListenerTakesNoLineForDeadWhileItStoodStillItself(t *testing.T) {
+	for name, line := range map[string]stalledLine{
+		"before it waited": {before: time.Minute},
+		"again and again":  {after: 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := listenOn(t.Context(), t, &Listener{Quiet: 30 * time.Second}, func(p pipeLine) Line {
+					line.pipeLine = p
+					return &line
+				}, func(c net.Conn) {
+					say(c, "a!")
+					time.Sleep(20 * time.Second)
+					say(c, "b!")
+				})
+				if diff := cmp.Diff([]string{"a", "b"}, h.readings); diff != "" {
+					t.Errorf("readings (-want +got):\n%s", diff)
+				}
+				if !errors.Is(h.err, ErrTimeout) || h.took != 90*time.Second {
+					t.Errorf("error %v after %s, want that nothing came for 30 s, after 90 s", h.err, h.took)
+				}
+			})
+		})
+	}
 }
 
 // idleDecoder is a toyDecoder that says when nothing is begun.

@@ -76,7 +76,7 @@ func (t *topicLine) take(r Received) {
 func (t *topicLine) Read(p []byte) (int, error) {
 	if len(t.rest) == 0 && t.ended {
 		t.ended = false
-		return 0, os.ErrDeadlineExceeded
+		return 0, drivers.ErrSilence
 	}
 	if len(t.rest) == 0 {
 		message, err := t.next()
