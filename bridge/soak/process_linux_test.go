@@ -178,3 +178,14 @@ func (o *output) tail(n int) string {
 	lines := strings.Split(strings.TrimSpace(o.String()), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
+
+// lines are the first few with a word.
+func (o *output) lines(word string) string {
+	var few []string
+	for line := range strings.Lines(o.String()) {
+		if strings.Contains(line, word) && len(few) < 20 {
+			few = append(few, line)
+		}
+	}
+	return strings.Join(few, "")
+}

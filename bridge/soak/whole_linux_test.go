@@ -173,37 +173,48 @@ type crowd struct {
 	telegram  []byte
 	listeners []net.Listener
 	lines     []net.Conn
-	sent      atomic.Int64
+	sent      []atomic.Int64 // telegrams of each
 }
 
-func newCrowd(b *testing.B, n int) *crowd {
-	b.Helper()
+// ownLoopback is an address of this machine on which no other program looks for
+// anything. On 127.0.0.1 the crowd would have every third of the ports that are given
+// to who asks for any, and would take whoever comes late to one for its gateway.
+func ownLoopback() string {
+	pid := os.Getpid()
+	return net.IPv4(127, byte(128+pid>>16&63), byte(pid>>8), byte(pid)).String()
+}
+
+func newCrowd(tb testing.TB, n int) *crowd {
+	tb.Helper()
 	now := time.Now()
 	text, err := sim.NewDSMR(1, now).Telegram(now)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	c := &crowd{telegram: text, lines: make([]net.Conn, n)}
+	c := &crowd{telegram: text, lines: make([]net.Conn, n), sent: make([]atomic.Int64, n)}
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", net.JoinHostPort(ownLoopback(), "0"))
 		if err != nil {
-			b.Fatal(err)
+			tb.Fatal(err)
 		}
 		c.listeners = append(c.listeners, l)
 	}
-	b.Cleanup(c.hangUp)
+	tb.Cleanup(c.hangUp)
 	return c
 }
 
+// port is how a configuration names a meter.
+func (c *crowd) port(i int) string { return "tcp://" + c.listeners[i].Addr().String() }
+
 // connect waits until each meter has its client. Listener and line of a meter are
 // never open together, or the descriptors would not do.
-func (c *crowd) connect(b *testing.B) {
-	b.Helper()
+func (c *crowd) connect(tb testing.TB) {
+	tb.Helper()
 	for i, l := range c.listeners {
 		_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
 		line, err := l.Accept()
 		if err != nil {
-			b.Fatalf("meter %d of %d: %v", i, len(c.listeners), err)
+			tb.Fatalf("meter %d of %d: %v", i, len(c.listeners), err)
 		}
 		c.lines[i] = line
 		_ = l.Close()
@@ -211,30 +222,53 @@ func (c *crowd) connect(b *testing.B) {
 }
 
 // speak has every meter say its telegram each second, spread evenly.
-func (c *crowd) speak(b *testing.B, seconds int) {
-	b.Helper()
+func (c *crowd) speak(seconds int) error {
 	const writers = 4
+	var broken [writers]error
 	var work sync.WaitGroup
 	for w := range writers {
 		work.Go(func() {
-			mine := c.lines[w*len(c.lines)/writers : (w+1)*len(c.lines)/writers]
-			start := time.Now()
-			for round := range seconds {
-				for i, line := range mine {
-					due := start.Add(time.Duration(round)*time.Second + time.Duration(i)*time.Second/time.Duration(len(mine)))
-					if d := time.Until(due); d > 2*time.Millisecond {
-						pass(d)
-					}
-					if _, err := line.Write(c.telegram); err != nil {
-						b.Error(err)
-						return
-					}
-					c.sent.Add(1)
-				}
-			}
+			from, to := w*len(c.lines)/writers, (w+1)*len(c.lines)/writers
+			broken[w] = c.speakInTurn(from, to, seconds)
 		})
 	}
 	work.Wait()
+	return errors.Join(broken[:]...)
+}
+
+// speakInTurn does so for some of the meters.
+func (c *crowd) speakInTurn(from, to, seconds int) error {
+	start := time.Now()
+	for round := range seconds {
+		for i := from; i < to; i++ {
+			due := start.Add(time.Duration(round)*time.Second + time.Duration(i-from)*time.Second/time.Duration(to-from))
+			if d := time.Until(due); d > 2*time.Millisecond {
+				pass(d)
+			}
+			if err := c.say(i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// say has one meter say its telegram. An error says which: what it had said before
+// may have gone with its line.
+func (c *crowd) say(i int) error {
+	if _, err := c.lines[i].Write(c.telegram); err != nil {
+		return fmt.Errorf("meter %d (%s), after %d telegrams: %w", i, c.port(i), c.sent[i].Load(), err)
+	}
+	c.sent[i].Add(1)
+	return nil
+}
+
+// said is how many telegrams all have sent.
+func (c *crowd) said() (sum int64) {
+	for i := range c.sent {
+		sum += c.sent[i].Load()
+	}
+	return sum
 }
 
 func (c *crowd) hangUp() {
@@ -246,50 +280,51 @@ func (c *crowd) hangUp() {
 	}
 }
 
-// measured tells what a process took for the crowd, from one usage to the next.
-func (c *crowd) measured(b *testing.B, idle, before, after usage, took time.Duration) {
-	b.Helper()
-	b.ReportMetric(100*float64(after.cpu-before.cpu)/float64(took), "cpu-%")
-	b.ReportMetric(float64(after.resident-idle.resident)/float64(len(c.lines)), "kB/meter")
-	b.ReportMetric(float64(after.resident), "kB-resident")
-}
-
 const (
 	warmUp  = 5
 	lasting = 15
 )
+
+// measure has the crowd speak, and tells what a process takes for it.
+func (c *crowd) measure(b *testing.B, idle usage, p *process) {
+	b.Helper()
+	if err := c.speak(warmUp); err != nil {
+		b.Fatal(err)
+	}
+	before, start := p.usage(b), time.Now()
+	if err := c.speak(lasting); err != nil {
+		b.Fatal(err)
+	}
+	after, took := p.usage(b), time.Since(start)
+	b.ReportMetric(100*float64(after.cpu-before.cpu)/float64(took), "cpu-%")
+	b.ReportMetric(float64(after.resident-idle.resident)/float64(len(c.lines)), "kB/meter")
+	b.ReportMetric(float64(after.resident), "kB-resident")
+}
 
 // BenchmarkManyDecoded has a process of its own decode many meters: lines,
 // listeners and decoders, as the gateway has them, and nothing behind.
 func BenchmarkManyDecoded(b *testing.B) {
 	whole(b)
 	c := newCrowd(b, many)
-	self, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
-	}
-	list := b.TempDir() + "/ports"
-	var ports strings.Builder
-	for _, l := range c.listeners {
-		fmt.Fprintf(&ports, "tcp://%s\n", l.Addr())
-	}
-	if err := os.WriteFile(list, []byte(ports.String()), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	b.Setenv("SOAK_LISTEN", list)
-	p := spawn(b, &output{}, self)
-	until(b, func() string { return missing(p.output, "ready") })
+	p := c.listener(b)
+	b.Cleanup(func() { tellOfLines(b, p.output) })
 	idle := p.usage(b)
 	c.connect(b)
-	c.speak(b, warmUp)
-	before, start := p.usage(b), time.Now()
-	c.speak(b, lasting)
-	c.measured(b, idle, before, p.usage(b), time.Since(start))
-	want := fmt.Sprintf("good %d\n", c.sent.Load())
+	c.measure(b, idle, p)
+	want := fmt.Sprintf("good %d\n", c.said())
 	c.hangUp()
 	until(b, func() string { return missing(p.output, "good ") })
 	if missing(p.output, want) != "" {
-		b.Errorf("want %s, got %s", want, p.output)
+		b.Errorf("want %sgot %s", want, p.output.tail(1))
+	}
+	b.ReportMetric(float64(c.said()), "telegrams")
+}
+
+// tellOfLines tells of a benchmark that failed what a program said first of its lines.
+func tellOfLines(b *testing.B, o *output) {
+	b.Helper()
+	if b.Failed() {
+		b.Logf("of its lines the program said first:\n%s", o.lines("tcp://"))
 	}
 }
 
@@ -300,7 +335,28 @@ func missing(o *output, s string) string {
 	return fmt.Sprintf("no %q yet: %s", s, o.tail(5))
 }
 
-// listenToMany is the process of BenchmarkManyDecoded. It ends when all lines do.
+// listener starts the process that listens to the crowd, and has it begin.
+func (c *crowd) listener(tb testing.TB) *process {
+	tb.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	list := tb.TempDir() + "/ports"
+	var ports strings.Builder
+	for i := range c.listeners {
+		fmt.Fprintln(&ports, c.port(i))
+	}
+	if err := os.WriteFile(list, []byte(ports.String()), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Setenv("SOAK_LISTEN", list)
+	p := spawn(tb, &output{}, self)
+	until(tb, func() string { return missing(p.output, "ready") })
+	return p
+}
+
+// listenToMany is the process that listens to a crowd. It ends when all lines do.
 func listenToMany(list string) error {
 	bridge.Frugal()
 	f, err := os.Open(list)
@@ -324,15 +380,17 @@ func listenToMany(list string) error {
 		if err != nil {
 			return err
 		}
+		heard := 0
 		listener := drivers.Listener{
 			Line: line, Decoder: decoder, Gap: p1.Driver.Gap, Quiet: p1.Driver.Quiet,
-			Reading: func(*drivers.Reading) error { good.Add(1); return nil },
-			Lost:    func(*drivers.FrameError) {},
+			Reading: func(*drivers.Reading) error { heard++; return nil },
+			Lost:    func(e *drivers.FrameError) { fmt.Printf("%s: %v\n", line, e) },
 		}
 		work.Go(func() {
 			if err := listener.Run(context.Background()); !errors.Is(err, io.EOF) {
 				fmt.Println(err)
 			}
+			good.Add(int64(heard))
 		})
 	}
 	profile := time.AfterFunc(15*time.Second, heapProfile)
@@ -363,41 +421,54 @@ func BenchmarkManyMeters(b *testing.B) {
 	whole(b)
 	c := newCrowd(b, many)
 	broker := newBroker(b)
-	var good atomic.Int64
-	var told sync.Map
+	came := make(tallies, many)
 	subscriber := connected(b, broker, "subscriber")
-	wait(b, subscriber.Subscribe(base+"/+/diagnostic", 1, func(_ paho.Client, m paho.Message) {
-		var d struct {
-			Line string `json:"line"`
-			Good int64  `json:"good"`
-		}
-		if json.Unmarshal(m.Payload(), &d) != nil || d.Line != string(transport.LineWaiting) || d.Good == 0 {
-			return
-		}
-		if _, twice := told.LoadOrStore(m.Topic(), true); !twice {
-			good.Add(d.Good)
-		}
-	}))
+	wait(b, subscriber.Subscribe(base+"/+/diagnostic", 1, came.note))
 	var tables strings.Builder
 	tables.WriteString("[homeassistant]\ndiscovery = false\n")
-	for i, l := range c.listeners {
-		fmt.Fprintf(&tables, "[[meter]]\nname=\"m%d\"\ndriver=\"p1\"\nport=\"tcp://%s\"\nevery=\"1h\"\n", i, l.Addr())
+	for i := range c.listeners {
+		fmt.Fprintf(&tables, "[[meter]]\nname=\"m%d\"\ndriver=\"p1\"\nport=%q\nevery=\"1h\"\n", i, c.port(i))
 	}
 	one := newGateway(b, broker.address, meterTable("one", "127.0.0.1:1"))
 	pass(time.Second)
 	idle := one.usage(b)
 	one.kill()
 	g := newGateway(b, broker.address, tables.String())
+	b.Cleanup(func() { tellOfLines(b, g.out) })
 	c.connect(b)
-	c.speak(b, warmUp)
-	before, start := g.usage(b), time.Now()
-	c.speak(b, lasting)
-	c.measured(b, idle, before, g.usage(b), time.Since(start))
+	c.measure(b, idle, g.process)
 	c.hangUp()
-	until(b, func() string {
-		if got := good.Load(); got < c.sent.Load() {
-			return fmt.Sprintf("%d telegrams sent, %d came", c.sent.Load(), got)
+	until(b, func() string { return c.short(came) })
+	b.ReportMetric(float64(c.said()), "telegrams")
+}
+
+// tallies are what the gateway says it got of each meter.
+type tallies []tally
+
+type tally struct{ good, refused atomic.Int64 }
+
+// note takes a message of a meter's diagnostic topic. The last one comes when its
+// line ends.
+func (came tallies) note(_ paho.Client, m paho.Message) {
+	var d struct{ Good, Refused int64 }
+	var i int
+	if _, err := fmt.Sscanf(m.Topic(), base+"/m%d/", &i); err != nil || i >= len(came) || json.Unmarshal(m.Payload(), &d) != nil {
+		return
+	}
+	came[i].good.Store(d.Good)
+	came[i].refused.Store(d.Refused)
+}
+
+// short names meters of which not all telegrams came; "" if there is none.
+func (c *crowd) short(came tallies) string {
+	var all []string
+	for i := range came {
+		if got, sent := came[i].good.Load(), c.sent[i].Load(); got != sent {
+			all = append(all, fmt.Sprintf("meter %d: %d telegrams sent, %d came, %d were refused", i, sent, got, came[i].refused.Load()))
 		}
+	}
+	if len(all) == 0 {
 		return ""
-	})
+	}
+	return fmt.Sprintf("%d of %d meters, as %s", len(all), len(came), strings.Join(all[:min(5, len(all))], "; "))
 }
