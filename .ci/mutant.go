@@ -12,7 +12,7 @@
 // A change that loops without an end runs into a limit of processor time, which counts as
 // noticed and does not depend on what else the machine does.
 //
-// Environment: NOTICED names a file with the keys of the changes that were noticed, to
+// Environment: of the changes, one in SHARE is tried; NOTICED names a file with the keys of the changes that were noticed, to
 // which more are added; PACKAGE (drivers/p1) in REPOSITORY, its tests as -run wants them in TESTS,
 // the real go command in GO. Exit codes are what Gremlins takes them for: 0 lived, 1
 // killed, 2 does not compile.
@@ -204,6 +204,10 @@ func try() int {
 	if all.NotViable[key] {
 		return 2
 	}
+	if !shared(text) {
+		check(note(filepath.Join(kept, "passed-over"), key))
+		return 2
+	}
 	binary := filepath.Join(kept, "woven")
 	id, ok := all.Numbers[key]
 	if !ok {
@@ -221,10 +225,18 @@ func try() int {
 	}
 	if _, err := runTests(binary, id, all.Runs, limit); err != nil {
 		code(err)
-		check(note(key))
+		check(note(os.Getenv("NOTICED"), key))
 		return 1
 	}
 	return 0
+}
+
+// shared says whether a changed file belongs to the share that is tried: by its sum, so
+// that it is always the same one.
+func shared(text []byte) bool {
+	share, err := strconv.Atoi(os.Getenv("SHARE"))
+	check(err)
+	return sha256.Sum256(text)[0]%byte(share) == 0
 }
 
 // read gives a file's text, none of a file that is not there.
@@ -236,9 +248,9 @@ func read(path string) string {
 	return string(text)
 }
 
-// note keeps the key of a change that the tests noticed.
-func note(key string) error {
-	file, err := os.OpenFile(os.Getenv("NOTICED"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+// note adds the key of a change to a file.
+func note(path, key string) error {
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -311,7 +323,7 @@ func weave() error {
 	alone := 0
 	for _, c := range changes {
 		switch {
-		case c.in == nil:
+		case c.in == nil && !all.NotViable[c.key]:
 			alone++
 		case !all.NotViable[c.key]:
 			all.Numbers[c.key] = c.number
@@ -345,6 +357,9 @@ func collected() ([]change, error) {
 			return nil, err
 		}
 		_, name, _ := strings.Cut(filepath.Base(path), " ")
+		if !shared(text) {
+			continue
+		}
 		in, err := difference(ours[name], text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)

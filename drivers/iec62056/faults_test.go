@@ -1,6 +1,7 @@
 package iec62056
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -484,6 +485,95 @@ func TestAMessageIsReadSetBySet(t *testing.T) {
 		text := fmt.Sprintf("%s %s %s", got[0].Meter.Medium, got[0].Time, strings.Join(values, " "))
 		if text != c.want && (c.driver != lisName || !strings.HasPrefix(text, c.want)) {
 			t.Errorf("%s: %s, want %s", c.name, text, c.want)
+		}
+	}
+}
+
+func TestWhoAMeterIsComesFromItsSets(t *testing.T) {
+	d, err := newDecoder(iecName, newConfig(), drivers.Zones{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Feed(house)
+	got, lost := decodertest.Drain(t, d)
+	if len(got) != 1 {
+		t.Fatalf("%d readings, lost %v", len(got), lost)
+	}
+	if m := got[0].Meter; m.Manufacturer != "XYZ" || m.ID != "12345678" || m.Version != "V1.23" || m.Medium != "electricity" {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestWhatAMeterRefusesWith(t *testing.T) {
+	for text, want := range map[string]bool{
+		"ER": true, "ER07": true, "ER07*kWh": false, "E": false, "EX07": false, "XR07": false,
+		"#0103": true, "#0999": true, "#010/": false, "#010:": false, "#010": false, "#01030": false, "0103#": false, "": false,
+	} {
+		if got := isRefusal([]byte(text)); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
+func TestABlockIsWholeWithItsEndLine(t *testing.T) {
+	for text, want := range map[string]bool{
+		"\x021.8.0(1)\r\n!\r\n": true, "\x021.8.0(1)\n!": true, "\x021.8.0(1)\r!\r": true, "\x021.8.0(1)!\r\n": true, "\x02!": true, "\x02!\r\n": true,
+		"\x021.8.0(1)\r\n": false, "\x021.8.0(a!\r\n": false, "!": false, "\r\n": false, "": false,
+	} {
+		if got := endsWhole([]byte(text)); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
+// What stands before a message, of a reader or of another meter, changes neither what
+// is read nor where a loss is.
+func TestALossIsTheSameWhateverCameBefore(t *testing.T) {
+	block := AppendBlock(nil, []byte("1.8.0(1.5*kWh)"), false)
+	odd := bytes.Clone(house)
+	withParity(odd)
+	odd[len(odd)-10] ^= 0x80
+	for name, c := range map[string]struct {
+		stream []byte
+		field  string // of the loss; "": it is read
+	}{
+		"a block":                 {block, ""},
+		"a readout":               {house, ""},
+		"a block that is damaged": {spoiled(bytes.Clone(block)), "BCC"},
+		"a block that is cut":     {block[:10], "ETX"},
+		"a readout that is cut":   {house[:40], "ETX"},
+		"a bit of parity":         {odd, "parity"},
+	} {
+		read := func(stream []byte) (*drivers.Reading, *drivers.FrameError) {
+			d, err := newDecoder(iecName, newConfig(), drivers.Zones{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Feed(stream)
+			got, lost := decodertest.Drain(t, d)
+			d.Gap()
+			more, late := decodertest.Drain(t, d)
+			if got, lost = append(got, more...), append(lost, late...); len(lost) > 0 {
+				return nil, lost[0]
+			}
+			if len(got) != 1 {
+				t.Fatalf("%s: %d readings", name, len(got))
+			}
+			return got[0], nil
+		}
+		want, loss := read(c.stream)
+		if (loss == nil) != (c.field == "") || loss != nil && loss.Field != c.field {
+			t.Errorf("%s: lost %v, want %q", name, loss, c.field)
+			continue
+		}
+		for _, before := range []string{"/?!\r\n", "\x06051\r\n", string(AppendCommand(nil, "R1", "1.8.0()", false)), "\x00\x00\x00", "\x01P0\x03x"} {
+			got, lost := read(append([]byte(before), c.stream...))
+			if loss != nil && (lost == nil || lost.Field != loss.Field || lost.Offset != loss.Offset || lost.Length != loss.Length) {
+				t.Errorf("%s behind %q: lost %+v, want %+v", name, before, lost, loss)
+			}
+			if loss == nil && (got == nil || string(got.AppendJSON(nil)) != string(want.AppendJSON(nil))) {
+				t.Errorf("%s behind %q: lost %v", name, before, lost)
+			}
 		}
 	}
 }

@@ -219,6 +219,9 @@ func TestIdentity(t *testing.T) {
 	}{
 		{"Netherlands", `/ISk5\2MT382-1000`, []string{"1-3:0.2.8(50)", "0-0:96.1.1(4B38)"}, drivers.Identity{Manufacturer: "ISK", Model: "MT382-1000", ID: "K8", Version: "50"}},
 		{"Belgium", `/FLU5\253769484_A`, []string{"0-0:96.1.4(50217)", "0-0:96.1.1(3153)"}, drivers.Identity{Manufacturer: "FLU", Model: "53769484_A", ID: "1S", Version: "50217"}},
+		{"the better of two versions, which comes last", "/FLU5", []string{"0-0:96.1.4(50217)", "1-3:0.2.8(50)"}, drivers.Identity{Manufacturer: "FLU", Version: "50"}},
+		{"the better of two versions, which comes first", "/FLU5", []string{"1-3:0.2.8(50)", "0-0:96.1.4(50217)"}, drivers.Identity{Manufacturer: "FLU", Version: "50"}},
+		{"the first of two numbers and versions", "/FLU5", []string{"1-3:0.2.8(50)", "1-3:0.2.8(51)", "0-0:96.1.1(4B38)", "0-0:96.1.1(4B39)"}, drivers.Identity{Manufacturer: "FLU", ID: "K8", Version: "50"}},
 		{"Sweden prints no number", "/KAM5", []string{"1-0:1.8.0(1*kWh)"}, drivers.Identity{Manufacturer: "KAM"}},
 		{"a Nordic list has the type as 96.1.1", "/ADN9 6534", []string{"0-0:96.1.1(6525)", "0-0:96.1.0(7359992890941742)"}, drivers.Identity{Manufacturer: "ADN", Model: "6534", ID: "7359992890941742"}},
 		{"Luxembourg", `/Lux5\253663629_D`, []string{"0-0:42.0.0(5341)"}, drivers.Identity{Manufacturer: "LUX", Model: "53663629_D", ID: "SA"}},

@@ -130,3 +130,44 @@ func TestChecksumErrorTellsBothNumbers(t *testing.T) {
 		t.Errorf("lost %+v", lost)
 	}
 }
+
+// Where a loss is, is told from its own beginning.
+func TestALossIsTheSameWhateverCameBefore(t *testing.T) {
+	for name, stream := range map[string]string{
+		"cut, then another":             dsmr5[:400] + "\r\n" + dsmr5,
+		"cut at the end":                dsmr5[:400],
+		"7E1":                           shiftedTelegram(),
+		"a line that is too long":       sealed("/TST5\n\n0-0:96.13.0(" + strings.Repeat("4", 9000) + ")\n!"),
+		"a CRC that does not fit":       dsmr5[:len(dsmr5)-6] + "0001\r\n",
+		"a CRC that is no number":       dsmr5[:len(dsmr5)-6] + "ZZZZ\r\n",
+		"a CRC that is missing":         dsmr5[:len(dsmr5)-6] + "\r\n",
+		"a ciphered telegram":           cipheredFrame,
+		"an identification and no line": sealed("/TST5\n\n!"),
+	} {
+		_, want := decodeAll(t, checkCRC, []byte(stream))
+		for _, before := range []string{"noise\r\n", dsmr5, "/\r\n"} {
+			_, got := decodeAll(t, checkCRC, []byte(before+stream))
+			if len(want) != 1 || len(got) == 0 {
+				t.Errorf("%s: %d losses, and %d behind %.5q", name, len(want), len(got), before)
+				continue
+			}
+			if w, g := want[0], got[len(got)-1]; g.Field != w.Field || g.Offset != w.Offset || g.Length != w.Length {
+				t.Errorf("%s: lost %v (%d bytes), behind %.5q %v (%d bytes)", name, w, w.Length, before, g, g.Length)
+			}
+		}
+	}
+}
+
+// In the middle of a line only a whole identification with an empty line behind it is
+// the start of a telegram.
+func TestATelegramMayBeginWithinALine(t *testing.T) {
+	for ident, want := range map[string]int{
+		"/ISk5\x02MIE5T-200": 1, "/TST5 SIM~": 1, "/TST5\x7f": 0, "/TST5\x1f": 0,
+		"/" + strings.Repeat("A", maxIdent-2): 1, "/" + strings.Repeat("A", maxIdent-1): 0, // with its CR
+	} {
+		got, lost := decodeAll(t, checkAuto, []byte("noise"+sealed(ident+"\n\n1-0:1.8.0(1*kWh)\n!")))
+		if len(got) != want {
+			t.Errorf("%.20q: %d readings, lost %v; want %d", ident, len(got), lost, want)
+		}
+	}
+}

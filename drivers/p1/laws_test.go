@@ -2,6 +2,7 @@ package p1
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -221,12 +222,29 @@ func decodedBy(t testing.TB, b []byte) []*drivers.Reading {
 func TestWhatIsEncodedReadsBackAsItWas(t *testing.T) {
 	// The second channel has no meter, so it is not sent again.
 	alive := dsmr5[:len(dsmr5)-len("0-2:24.1.0(003)\r\n0-2:96.1.0()\r\n!0000\r\n")]
-	want := appendEnd([]byte(alive), 0)
-	got, err := AppendTelegram(nil, decodedBy(t, want)[0])
-	if err != nil {
-		t.Fatal(err)
+	for name, want := range map[string]string{
+		"a house in winter": string(appendEnd([]byte(alive), 0)),
+		"two power failures, told in summer": sealed(`/TST5\2SIM
+
+0-0:1.0.0(170702192002S)
+1-0:99.97.0(2)(0-0:96.7.19)(101208152415W)(0000000240*s)(101208151004W)(0000000301*s)
+0-0:96.13.0(48656C6C6F)
+!`),
+	} {
+		got, err := AppendTelegram(nil, decodedBy(t, []byte(want))[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Error(diff)
+}
+
+// DSMR 5.0.2, 6.12: F10(0,0) for the length of a failure.
+func TestAFailureThatIsTooLongForItsFormIsNotSent(t *testing.T) {
+	r := decodedBy(t, []byte(sealed("/TST5\n\n1-0:99.97.0(1)(0-0:96.7.19)(101208152415W)(99999999999*s)\n!")))[0]
+	if b, err := AppendTelegram([]byte("kept"), r); !errors.Is(err, ErrEncode) || string(b) != "kept" {
+		t.Errorf("%q, %v", b, err)
 	}
 }
