@@ -48,6 +48,8 @@ func TestValuesOfOneRecord(t *testing.T) {
 		{"an infinite real", "0513 0000807F", ""},
 		{"nothing in a binary of no bytes", "0D13E0", ""},
 		{"a binary of two bytes", "0D13E2FEFF", "volume=-0.002"},
+		{"tenths of a megacalorie", "04FB0C 0A000000", "energy=1.0"},
+		{"megacalories in hundreds", "04FB0F 0A000000", "energy=1000"},
 		{"a binary of eight bytes", "0D13E8 E803000000000000", "volume=1.000"},
 		{"a binary of nine bytes", "0D13E9 E80300000000000001", `volume="0100000000000003E8"`},
 		{"a date in a binary of two bytes", "0D6C E2 4137", `date="2026-07-01T00:00:00"`},

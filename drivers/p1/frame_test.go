@@ -30,6 +30,8 @@ func TestFramer(t *testing.T) {
 		{name: "line feeds without carriage returns", stream: lf + lf, want: 2},
 		{name: "some carriage returns lost are damage", stream: strings.Replace(good, "\r", "", 1), lost: []string{"CRC"}, cause: drivers.ErrChecksum},
 		{name: "CRC without its leading zeros", stream: shortCRC(), want: 1},
+		{name: "CRC without its leading zeros, and the next telegram at once", stream: strings.TrimSpace(shortCRC()) + good, want: 2},
+		{name: "CRC of three digits and a letter", stream: good[:len(good)-6] + "123Z\r\n", lost: []string{"CRC"}, cause: drivers.ErrSyntax},
 		{name: "CRC of fewer digits that does not fit", stream: good[:len(good)-4] + "\r\n", lost: []string{"CRC"}, cause: drivers.ErrChecksum},
 		{name: "CRC that is no number", stream: good[:len(good)-6] + "ZZZZ\r\n", lost: []string{"CRC"}, cause: drivers.ErrSyntax},
 		{name: "CRC with high bytes", stream: good[:len(good)-6] + "\xff\xfe12\r\n", lost: []string{"CRC"}, cause: drivers.ErrSyntax},
@@ -154,6 +156,22 @@ func TestALossIsTheSameWhateverCameBefore(t *testing.T) {
 			if w, g := want[0], got[len(got)-1]; g.Field != w.Field || g.Offset != w.Offset || g.Length != w.Length {
 				t.Errorf("%s: lost %v (%d bytes), behind %.5q %v (%d bytes)", name, w, w.Length, before, g, g.Length)
 			}
+		}
+	}
+}
+
+func TestWhatIsTooLongIsLostWhereItPassesItsBound(t *testing.T) {
+	const head = "/TST5\r\n\r\n"
+	for name, c := range map[string]struct {
+		stream string
+		want   int
+	}{
+		"a line":     {sealed("/TST5\n\n0-0:96.13.0(" + strings.Repeat("4", maxLine+100) + ")\n!"), len(head) + maxLine},
+		"a telegram": {sealed("/TST5\n\n" + strings.Repeat("1-0:1.8.0(1*kWh)\n", 1000) + "!"), maxTelegram},
+	} {
+		_, lost := decodeAll(t, checkAuto, []byte(c.stream))
+		if len(lost) != 1 || !errors.Is(lost[0], drivers.ErrLong) || lost[0].Offset != c.want || lost[0].Length != c.want {
+			t.Errorf("%s: lost %+v, want it at byte %d", name, lost, c.want)
 		}
 	}
 }
