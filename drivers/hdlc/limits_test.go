@@ -110,6 +110,8 @@ func TestOffsetsOfAClock(t *testing.T) {
 		{"an hour ahead", -60, drivers.Zones{}, "2026-01-31T13:00:00+01:00"},
 		{"behind", 300, drivers.Zones{}, "2026-01-31T13:00:00-05:00"},
 		{"as far as may be", 840, drivers.Zones{}, "2026-01-31T13:00:00-14:00"},
+		{"as far ahead as may be", -840, drivers.Zones{}, "2026-01-31T13:00:00+14:00"},
+		{"farther ahead", -841, drivers.Zones{}, "2026-01-31T13:00:00"},
 		{"farther", 841, drivers.Zones{}, "2026-01-31T13:00:00"},
 		{"with the other sign", 60, drivers.Zones{Meter: time.FixedZone("", 3600)}, "2026-01-31T13:00:00+01:00"},
 	} {
@@ -195,5 +197,49 @@ func TestStuffedFramesThatAreNone(t *testing.T) {
 				t.Errorf("%d readings, lost %q", len(o.whole), o.lost)
 			}
 		})
+	}
+}
+
+// Where a frame that is lost was found to be wrong, from its own beginning.
+func TestADamagedFrameIsLostWhereItIsWrong(t *testing.T) {
+	frames := framings(t)
+	spoiled := func(framing string, fromEnd int) []byte {
+		b := bytes.Clone(frames[framing])
+		b[len(b)-fromEnd] ^= 0x81
+		return b
+	}
+	long, short := len(frames["hdlc"]), len(frames["m-bus"])
+	for _, tt := range []struct {
+		name   string
+		stream []byte
+		field  string
+		offset int
+	}{
+		{"another byte for the closing flag", spoiled("hdlc", 1), "closing flag", long - 1},
+		{"a bit of the FCS", spoiled("hdlc", 2), "FCS", long - 3},
+		{"a bit of the data", spoiled("hdlc", 6), "FCS", long - 3},
+		{"another stop byte", spoiled("m-bus", 1), "stop byte", short - 1},
+		{"a bit of the checksum", spoiled("m-bus", 2), "checksum", short - 2},
+		{"a bit of the data of a long frame", spoiled("m-bus", 6), "checksum", short - 2},
+	} {
+		for _, before := range []string{"", "noise"} {
+			_, lost := faults(t, defaults(), append([]byte(before), tt.stream...))
+			if len(lost) == 0 || lost[0].Field != tt.field || lost[0].Offset != tt.offset {
+				t.Errorf("%s, behind %q: lost %v, want %s at byte %d", tt.name, before, lost, tt.field, tt.offset)
+			}
+		}
+	}
+}
+
+func TestWhatIsTextAndWhatIsALink(t *testing.T) {
+	for text, want := range map[string]bool{"": true, "A ~": true, "\x7f": false, "\x1f": false, "\u00fc": true, "\xfc": false, "\xc3": false, "\x80": false} {
+		if got := isText([]byte(text)); got != want {
+			t.Errorf("%q is a text: %t", text, got)
+		}
+	}
+	for text, want := range map[string]bool{"\xe6\xe7\x00": true, "\xe6\xe6\x00": true, "\xe6\xe8\x00": false, "\xe6\xe7\x01": false, "\xe7\xe7\x00": false, "\xe6\xe7": false} {
+		if got := hasLLC([]byte(text)); got != want {
+			t.Errorf("% X is an LLC header: %t", text, got)
+		}
 	}
 }
