@@ -17,6 +17,7 @@ import (
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/canary"
 	"github.com/meter2mqtt/meter2mqtt/drivers/decodertest"
+	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
 )
 
 func say(dir string, b []byte) step { return step{Dir: dir, Hex: hex.EncodeToString(b)} }
@@ -574,6 +575,55 @@ func TestALossIsTheSameWhateverCameBefore(t *testing.T) {
 			if loss == nil && (got == nil || string(got.AppendJSON(nil)) != string(want.AppendJSON(nil))) {
 				t.Errorf("%s behind %q: lost %v", name, before, lost)
 			}
+		}
+	}
+}
+
+func TestAnAddressOfLISIsBroughtToItsKey(t *testing.T) {
+	for text, want := range map[string]string{
+		"2:300": "2:300", "02:0300.0": "2:300", "1:400.A": "1:400", "1:2_0.0": "1:2_0", "0:00": "0:0", "10:900": "10:900", "9:9": "9:9",
+		"": "", "400": "", ":400": "", "1:2:3": "", "1:a": "", "1_0:2": "", "1.8.0": "", "12345678901:12345678": "12345678901:12345678", "12345678901:123456789": "",
+	} {
+		key, n, ok := lisAddress([]byte(text))
+		if got := string(key[:n]); ok != (want != "") || ok && got != want {
+			t.Errorf("%q: %q, %t; want %q", text, got, ok, want)
+		}
+	}
+}
+
+// IEC 62056-6-1 and the codes of IEC 62056-21, annex A.
+func TestWhatACodeHolds(t *testing.T) {
+	for _, c := range []struct {
+		code obis.Code
+		want class
+		role role
+	}{
+		{obis.New(0, 0, 1, 0, 0), now, noRole},
+		{obis.New(1, 0, 0, 9, 1), hour, noRole},
+		{obis.New(1, 0, 0, 9, 2), day, noRole},
+		{obis.New(1, 0, 0, 1, 2), dated, noRole},
+		{obis.Code{1, 0, 0, 1, 0, 5}, dated, noRole}, // of billing period 5
+		{obis.New(0, 0, 96, 2, 1), dated, noRole},
+		{obis.New(0, 0, 96, 2, 3), dated, noRole},
+		{obis.New(0, 0, 96, 2, 5), dated, noRole},
+		{obis.New(0, 0, 96, 2, 10), dated, noRole},
+		{obis.New(0, 0, 96, 14, 0), plainly, noRole},
+		{obis.New(1, 0, 1, 8, 0), measure, noRole},
+		{obis.New(1, 0, 0, 0, 0), plainly, meterID},
+		{obis.New(0, 0, 96, 1, 0), plainly, meterID},
+	} {
+		if m := meaningOf(c.code); m.class != c.want || m.role != c.role {
+			t.Errorf("%s: class %d, role %d; want %d, %d", c.code, m.class, m.role, c.want, c.role)
+		}
+	}
+	for _, code := range []obis.Code{obis.New(1, 0, 0, 1, 0), obis.New(0, 0, 96, 2, 0), obis.New(0, 0, 96, 2, 4), obis.New(0, 0, 96, 2, 9), obis.New(1, 0, 1, 9, 1), obis.New(1, 0, 0, 8, 2)} {
+		if m := meaningOf(code); m.class == dated || m.class == hour || m.class == day {
+			t.Errorf("%s is of class %d", code, m.class)
+		}
+	}
+	for code, want := range map[obis.Code]role{obis.New(1, 0, 0, 2, 0): meterVersion, obis.New(1, 0, 0, 2, 1): noRole, obis.New(1, 0, 1, 2, 0): noRole, obis.New(1, 0, 0, 3, 0): noRole} {
+		if m := meaningOf(code); m.role != want {
+			t.Errorf("%s has role %d, want %d", code, m.role, want)
 		}
 	}
 }
