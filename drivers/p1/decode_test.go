@@ -111,6 +111,12 @@ func TestDecode(t *testing.T) {
 		{"gas of DSMR 3, on a line of its own", []string{"0-1:24.3.0(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)", "(00001.001)", "0-1:24.4.0(1)"}, []string{
 			"0-1:24.2.1 ch1 1.001 m³ at 2009-02-12T16:00:00+01:00", "0-1:24.4.0 ch1 1",
 		}},
+		{"two readings of DSMR 3 behind one time", []string{"0-1:24.3.0(090212160000)(00)(60)(2)(0-1:24.2.1)(m3)(0-1:24.2.2)(kWh)", "(00001.001)(2.5)"}, []string{
+			"0-1:24.2.1 ch1 1.001 m³ at 2009-02-12T16:00:00+01:00", "0-1:24.2.2 ch1 2.5 kWh at 2009-02-12T16:00:00+01:00",
+		}},
+		{"a reading of DSMR 3 that is missing", []string{"0-1:24.3.0(090212160000)(00)(60)(2)(0-1:24.2.1)(m3)(0-1:24.2.2)(kWh)", "(00001.001)", "1-0:2.8.0(1*kWh)"}, []string{"1-0:2.8.0 1 kWh"}},
+		{"the last channel", []string{"0-64:24.2.1(170102161005W)(00000.107*m3)"}, []string{"0-64:24.2.1 ch64 0.107 m³ at 2017-01-02T16:10:05+01:00"}},
+		{"text that ends with DEL", []string{"0-0:96.13.0(48657F)"}, []string{`0-0:96.13.0 "48657F"`}},
 		{"heat in gigajoule", []string{"0-4:24.1.0(004)", "0-4:24.2.1(260215200523W)(240.860*GJ)"}, []string{
 			"0-4:24.1.0 ch4 4", "0-4:24.2.1 ch4 240.860 GJ at 2026-02-15T20:05:23+01:00",
 		}},
@@ -126,6 +132,40 @@ func TestDecode(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A log may have more than nine entries: DSMR 5.0.2 allows ten.
+func TestALogOfTenEntriesIsReadWhole(t *testing.T) {
+	line := "1-0:99.97.0(10)(0-0:96.7.19)" + strings.Repeat("(190115011853W)(0000000389*s)", 10)
+	if r := decoded(t, line); len(r.Values) != 10 {
+		t.Errorf("%d entries", len(r.Values))
+	}
+}
+
+// Hungary's list of the month has no codes: 13 energies, then peaks.
+func TestTheMonthOfHungaryIsNamedByItsOrder(t *testing.T) {
+	names := func(count int) (all []string) {
+		line := "0-0:98.1.0(260201000000W)" + strings.Repeat("(1.5*kWh)", count)
+		r := decoded(t, line)
+		for i := range r.Values {
+			all = append(all, r.Values[i].Name)
+		}
+		return all
+	}
+	own := obis.Lookup(obis.New(0, 0, 98, 1, 0)).Name
+	var want []string
+	for _, c := range monthEnd {
+		want = append(want, obis.Lookup(c).Name)
+	}
+	if diff := cmp.Diff(append(want, own), names(14)); diff != "" {
+		t.Errorf("13 energies and a peak: %s", diff)
+	}
+	if diff := cmp.Diff(want, names(13)); diff != "" {
+		t.Errorf("13 energies: %s", diff)
+	}
+	if diff := cmp.Diff([]string{own, own}, names(2)); diff != "" {
+		t.Errorf("two numbers: %s", diff)
 	}
 }
 

@@ -53,6 +53,8 @@ func TestFramer(t *testing.T) {
 		{name: "noise alone", stream: "\x00\xff(/!\r\n!12\r\n"},
 		{name: "identification without a data line", stream: crlfed("/TST5\n\n!\n"), lost: []string{"data line"}, cause: drivers.ErrSyntax},
 		{name: "identification without a data line, with a CRC", stream: sealed("/TST5\n\n!"), lost: []string{"data line"}, cause: drivers.ErrSyntax},
+		{name: "a blank and a tilde without a CRC", stream: crlfed("/TST5\n\n0-0:96.13.0(a ~)\n!\n"), want: 1},
+		{name: "the first high byte without a CRC", stream: crlfed("/TST5\n\n1-0:1.8.0(1\x80)\n!\n"), lost: []string{"data line"}, cause: drivers.ErrSyntax},
 		{name: "high bytes without a CRC", stream: crlfed("/TST5\n\n1-0:1.8.0(1\xb2*kWh)\n!\n"), lost: []string{"data line"}, cause: drivers.ErrSyntax},
 		{name: "an open bracket without a CRC", stream: crlfed("/TST5\n\n1-0:1.8.0(1\n!\n"), lost: []string{"data line"}, cause: drivers.ErrSyntax},
 		{name: "words behind a bracket without a CRC", stream: crlfed("/TST5\n\n1-0:1.8.0(1)x\n!\n"), lost: []string{"data line"}, cause: drivers.ErrSyntax},
@@ -144,11 +146,16 @@ func TestALossIsTheSameWhateverCameBefore(t *testing.T) {
 		"a CRC that is no number":       dsmr5[:len(dsmr5)-6] + "ZZZZ\r\n",
 		"a CRC that is missing":         dsmr5[:len(dsmr5)-6] + "\r\n",
 		"a ciphered telegram":           cipheredFrame,
+		"an open bracket without a CRC": crlfed("/TST5\n\n1-0:1.8.0(1\n!\n"),
 		"an identification and no line": sealed("/TST5\n\n!"),
 	} {
-		_, want := decodeAll(t, checkCRC, []byte(stream))
+		check := checkCRC
+		if name == "an open bracket without a CRC" {
+			check = checkNone
+		}
+		_, want := decodeAll(t, check, []byte(stream))
 		for _, before := range []string{"noise\r\n", dsmr5, "/\r\n"} {
-			_, got := decodeAll(t, checkCRC, []byte(before+stream))
+			_, got := decodeAll(t, check, []byte(before+stream))
 			if len(want) != 1 || len(got) == 0 {
 				t.Errorf("%s: %d losses, and %d behind %.5q", name, len(want), len(got), before)
 				continue
