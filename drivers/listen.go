@@ -26,9 +26,10 @@ type Listener struct {
 // behind a message of a topic: there was nothing to wait for.
 var ErrSilence = fmt.Errorf("the line fell silent: %w", os.ErrDeadlineExceeded)
 
-// stall is how late a read may end that waited for the end of a gap. Where it is
-// later, this process stood still, as on a machine that is overloaded.
-const stall = 50 * time.Millisecond
+// Stall is how late a read may end whose deadline is over. Where it is later, this
+// process stood still, as on a machine that is overloaded: the deadline says nothing
+// of the line then, and what has arrived was not looked at.
+const Stall = 50 * time.Millisecond
 
 // Run reads until ctx ends, which is no error, or the line fails. ErrTimeout:
 // nothing came for Quiet.
@@ -77,7 +78,7 @@ func (l *Listener) Run(ctx context.Context) error {
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return l.end(heard, err)
-		case begun && l.Gap > 0 && !anew && time.Since(asked) > l.Gap+stall && !errors.Is(err, ErrSilence):
+		case begun && l.Gap > 0 && !anew && time.Since(asked) > l.Gap+Stall && !errors.Is(err, ErrSilence):
 			anew = true
 		case begun && l.Gap > 0:
 			begun, anew = false, false
@@ -85,7 +86,7 @@ func (l *Listener) Run(ctx context.Context) error {
 			if _, err := l.drain(heard); err != nil {
 				return err
 			}
-		case l.Quiet > 0 && time.Since(heard) >= l.Quiet && !anew && time.Since(quiets) > stall:
+		case l.Quiet > 0 && time.Since(heard) >= l.Quiet && !anew && time.Since(quiets) > Stall:
 			anew, quiets = true, time.Time{}
 		case l.Quiet > 0 && time.Since(heard) >= l.Quiet:
 			return fmt.Errorf("%s: no byte for %s: %w", l.Line, l.Quiet, ErrTimeout)

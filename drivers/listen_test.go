@@ -255,7 +255,7 @@ func TestListenerTakesItsOwnStandstillForNoGap(t *testing.T) {
 		"the rest came while it waited":  {stalledLine{after: 5 * time.Second}, inTwo, []string{"ab"}, 1, 0},
 		"the rest came before it waited": {stalledLine{before: 5 * time.Second}, inTwo, []string{"ab"}, 1, 0},
 		"nothing came":                   {stalledLine{after: 5 * time.Second}, cut, []string{"b"}, 2, 1},
-		"it was merely woken late": {stalledLine{after: stall}, func(c net.Conn) {
+		"it was merely woken late": {stalledLine{after: Stall}, func(c net.Conn) {
 			say(c, "cut")
 			time.Sleep(1500 * time.Millisecond)
 			say(c, "b!")

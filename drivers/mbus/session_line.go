@@ -214,6 +214,7 @@ func (b *bus) listen(ctx context.Context, want reply, first time.Duration) (repl
 		ends   = begins.Add(2*b.bytes(maxData+9) + b.pause) // of a line that never falls silent
 		last   time.Time                                    // when the last byte came; zero: a pause has passed since
 		got    reply
+		late   bool // the last look was, and was done again
 	)
 	for {
 		until := begins
@@ -225,8 +226,15 @@ func (b *bus) listen(ctx context.Context, want reply, first time.Duration) (repl
 			return silent, err
 		}
 		now := time.Now()
+		if behind := now.Sub(until); n == 0 && !late && behind > drivers.Stall {
+			late, begins, ends = true, begins.Add(behind+b.pause), ends.Add(behind+b.pause)
+			if !last.IsZero() {
+				last = now
+			}
+			continue
+		}
 		if n > 0 {
-			last = now
+			last, late = now, false
 			b.take(b.buf[:n])
 		} else {
 			last = time.Time{}

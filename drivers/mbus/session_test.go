@@ -111,6 +111,39 @@ func busOf(t *testing.T, slaves []sim.MBusSlave, faults ...string) speaker {
 	return b
 }
 
+// heldLine stands still once in the middle of an answer, as a busy machine does: then
+// the deadline is over, and the rest is there.
+type heldLine struct {
+	*pipeLine
+	stands time.Duration
+	heard  int
+	stood  bool
+}
+
+func (l *heldLine) Read(p []byte) (int, error) {
+	if l.heard > 20 && !l.stood {
+		l.stood = true
+		time.Sleep(l.stands)
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := l.pipeLine.Read(p)
+	l.heard += n
+	return n, err
+}
+
+func TestAnAnswerIsWholeThoughTheProcessStoodStill(t *testing.T) {
+	inBubble(t, building(t), func(b bubble) {
+		c := address("1")
+		c.Retries = 0
+		if _, err := readOnce(b, &heldLine{pipeLine: b.line, stands: time.Second}, c); err != nil {
+			t.Error(err)
+		}
+		if _, err := readOnce(b, &heldLine{pipeLine: b.line, stands: drivers.Stall / 2}, c); err == nil {
+			t.Error("a pause in an answer was taken for none")
+		}
+	})
+}
+
 // building is the simulated bus of eight meters.
 func building(t *testing.T, faults ...string) speaker {
 	t.Helper()
