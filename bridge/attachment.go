@@ -88,10 +88,10 @@ func (m *meter) keep(memory string) {
 func (m *meter) setSession(state string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.session == state {
-		return
-	}
 	first := m.session == ""
+	if m.session == state || first && state == sessionClosed {
+		return // one that has no states does not get this one
+	}
 	m.session = state
 	now := time.Now()
 	if first {

@@ -3,6 +3,7 @@ package drivers
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/meter2mqtt/meter2mqtt/drivers/obis"
@@ -18,6 +19,9 @@ type Driver struct {
 	// Quiet is how long a healthy line may say nothing before it is taken for
 	// dead and opened again.
 	Quiet time.Duration
+
+	// Datagrams: its meters can also be reached over UDP.
+	Datagrams bool
 
 	// Every is how often a meter is asked whose configuration does not say; 0:
 	// each minute. Meters that live on a battery are asked seldom.
@@ -182,3 +186,8 @@ type Line interface {
 	Flush(ctx context.Context) error // returns when all that was written has left
 	String() string                  // the port as configured, without secrets
 }
+
+// InDatagrams says whether each Read of a Line gives one datagram and each Write sends
+// one, so that bytes may get lost on it, or come twice, but only as a whole: its port
+// begins with udp:// .
+func InDatagrams(l Line) bool { return strings.HasPrefix(l.String(), "udp://") }

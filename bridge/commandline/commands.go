@@ -632,7 +632,7 @@ Faults, each given with --fault:
 		}),
 	}
 	cmd.Flags().StringVar(&driver, "driver", "p1", "one of "+driverNames())
-	cmd.Flags().StringVar(&listen, "listen", "tcp://127.0.0.1:0", "tcp://host:port or pty:PATH")
+	cmd.Flags().StringVar(&listen, "listen", "tcp://127.0.0.1:0", "tcp://host:port, udp://host:port or pty:PATH")
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "a fault to show, may be given several times")
 	cmd.Flags().StringVar(&model, "model", "", "which of the driver's meters (default: the first)")
 	cmd.Flags().StringVar(&key, "key", "", "encryption key: p1 ciphers with it, hdlc models that cipher take it in place of "+sim.ExampleKey)

@@ -82,3 +82,38 @@ func TestTheProgramSharesAForeignStick(t *testing.T) {
 		t.Errorf("%+v: want each session ended before the stick went to the other", seen)
 	}
 }
+
+// No id, no password and no stick: the meter's address alone.
+func TestTheProgramReadsAMeterOverUDP(t *testing.T) {
+	t.Parallel()
+	port := simulated(t, "udp://127.0.0.1:0", "--driver", "routeb", "--model", "udp", "--fault", "silence=7", "--period", "200ms")
+	table := fmt.Sprintf("driver = \"routeb\"\nport = %q\nrequest_gap = \"0s\"\nanswer_wait = \"1s\"\ntries = 10\n", port)
+	got := readingOf(t, program(t, table, "read", "main"))
+	if got.Driver != "routeb" || got.Meter.ID != "SIM0RouteB01" || len(got.Values) < 5 {
+		t.Errorf("read %+v", got)
+	}
+	broker := brokertest.New(t)
+	broker.Start()
+	t.Cleanup(broker.Stop)
+	_, log := gateway(t, t.TempDir(), broker, table+"every = \"1h\"\n")
+	defer func() {
+		if t.Failed() {
+			t.Log(log)
+		}
+	}()
+	// Between two readings only announcements bring half-hours.
+	for range 2 {
+		broker.Until("an announcement", stateOf("main", `"1-1:1.8.0":`))
+		broker.Forget()
+	}
+	if text := log.String(); strings.Contains(text, `"session":`) {
+		t.Errorf("a session is told of: %s", text)
+	}
+}
+
+func TestOnlyMetersOfDatagramsHaveAUDPPort(t *testing.T) {
+	got := program(t, "driver = \"p1\"\nport = \"udp://127.0.0.1\"\n", "check")
+	if got.code == 0 || !strings.Contains(got.err+got.out, "do not speak in datagrams") {
+		t.Errorf("%+v", got)
+	}
+}

@@ -25,8 +25,9 @@ type Meter struct {
 	Driver drivers.Driver `koanf:"driver"`
 	// Port is where it is connected: a path of a serial port, with speed and frame
 	// that are not the driver's usual ones in serial:///dev/ttyUSB0?baud=9600&mode=7E1;
-	// tcp://HOST:PORT; rfc2217://HOST:PORT?baud=9600&mode=7E1; mqtt:TOPIC for
-	// telegrams that another program publishes; replay:FILE for a recording.
+	// tcp://HOST:PORT; rfc2217://HOST:PORT?baud=9600&mode=7E1; udp://HOST for a
+	// meter of driver routeb in the network; mqtt:TOPIC for telegrams that another
+	// program publishes; replay:FILE for a recording.
 	Port transport.Port `koanf:"port"`
 	// Tap is where other programs may listen to the line of a meter that speaks
 	// unasked, over TCP: a port for programs on this machine alone, an address of
@@ -175,6 +176,9 @@ func (m *Meter) validate(s *section) {
 	}
 	if m.Port.Scheme == transport.MQTT && m.Driver.Name != "" && !m.Driver.Push() {
 		s.wrong("port", "a meter of driver "+m.Driver.Name+" must be asked, and nobody hears that on a topic", "name the line that it hangs on")
+	}
+	if m.Port.Scheme == transport.UDP && m.Driver.Name != "" && !m.Driver.Datagrams {
+		s.wrong("port", "meters of driver "+m.Driver.Name+" do not speak in datagrams", "write tcp://host:port for a converter in the network")
 	}
 	for _, pattern := range m.Exclude {
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {

@@ -89,7 +89,7 @@ var pageKeys = map[string]shownKey{
 	"meter.name":           {example: `"heat_pump"`, refused: []string{`"Heat pump"`}},
 	"meter.label":          {example: `"Heat pump"`},
 	"meter.driver":         {example: `"mbus"`, refused: []string{`"m-bus"`}, of: "name of a driver"},
-	"meter.port":           {example: `"rfc2217://192.168.1.7:2217?baud=2400&mode=8E1"`, refused: []string{`"udp://192.168.1.7:2217"`, `"tcp://192.168.1.7"`, `"serial:///dev/ttyUSB0?mode=9Z1"`}, of: "port"},
+	"meter.port":           {example: `"rfc2217://192.168.1.7:2217?baud=2400&mode=8E1"`, refused: []string{`"ftp://192.168.1.7:2217"`, `"tcp://192.168.1.7"`, `"serial:///dev/ttyUSB0?mode=9Z1"`}, of: "port"},
 	"meter.tap":            {example: `"2001"`, with: `driver = "p1"`, refused: []string{`"70000"`}},
 	"meter.every":          {example: `"10s"`, refused: []string{`10`, `"-10s"`}},
 	"meter.timezone":       {example: `"Europe/Amsterdam"`, refused: []string{`"CEST"`}},
@@ -179,6 +179,7 @@ var pageKeys = map[string]shownKey{
 	"routeb.request_gap":  {example: `"5s"`, refused: []string{`"10m"`}},
 	"routeb.join_wait":    {example: `"90s"`, refused: []string{`"10m"`}},
 	"routeb.retry_wait":   {example: `"5m"`, refused: []string{`"2h"`}},
+	"routeb.set_with":     {example: `"setget"`, refused: []string{`"set"`}},
 
 	"auto.key":      {example: `"00112233445566778899AABBCCDDEEFF"`, refused: []string{`"0011"`}},
 	"auto.auth_key": {example: `"none"`, with: `key = "00112233445566778899AABBCCDDEEFF"`, refused: []string{`"0011"`}},

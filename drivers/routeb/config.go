@@ -30,6 +30,10 @@ type Config struct {
 	RequestGap time.Duration `koanf:"request_gap"`
 	// JoinWait is how long the meter may take to accept us.
 	JoinWait time.Duration `koanf:"join_wait"`
+	// SetWith is how parameters are written: "setc", which the meter answers; "seti"
+	// for one that does not; "setget", which sets and reads back in one exchange. All
+	// are read back.
+	SetWith string `koanf:"set_with"`
 	// RetryWait is how long to wait after the meter was not found or did not accept
 	// us. It doubles with each failure, up to ten times itself.
 	RetryWait time.Duration `koanf:"retry_wait"`
@@ -40,7 +44,7 @@ var _ drivers.Config = (*Config)(nil)
 func newConfig() *Config {
 	return &Config{
 		TotalsEvery: 3 * time.Minute, AnswerWait: 10 * time.Second, Tries: 3, RequestGap: 2 * time.Second,
-		JoinWait: 60 * time.Second, RetryWait: 60 * time.Second,
+		JoinWait: 60 * time.Second, RetryWait: 60 * time.Second, SetWith: "setc",
 	}
 }
 
@@ -65,6 +69,9 @@ func (c *Config) Validate() error {
 	if c.Tries < 1 || c.Tries > mostTries {
 		errs = append(errs, fmt.Errorf("tries: %d is not 1 to %d", c.Tries, mostTries))
 	}
+	if _, known := setServices[c.SetWith]; !known {
+		errs = append(errs, fmt.Errorf("set_with: %.20q is not setc, seti or setget", c.SetWith))
+	}
 	for _, d := range [...]struct {
 		key         string
 		d           time.Duration
@@ -82,6 +89,9 @@ func (c *Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// setServices are the services of set_with.
+var setServices = map[string]Service{"setc": SetC, "seti": SetI, "setget": SetGet}
 
 // isPlain says whether s may stand in a command: letters, digits and marks.
 func isPlain(s string) bool {

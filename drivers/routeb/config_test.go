@@ -67,7 +67,7 @@ func TestMistakesOfTheConfigurationAreNamedAndNoSecretIsShown(t *testing.T) {
 func TestDefaultsAreThoseOfTheDocumentation(t *testing.T) {
 	want := Config{
 		TotalsEvery: 180 * time.Second, AnswerWait: 10 * time.Second, Tries: 3, RequestGap: 2 * time.Second,
-		JoinWait: time.Minute, RetryWait: time.Minute,
+		JoinWait: time.Minute, RetryWait: time.Minute, SetWith: "setc",
 	}
 	if got := *newConfig(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
@@ -83,6 +83,14 @@ func TestADecoderWantsItsOwnConfiguration(t *testing.T) {
 	}
 	if _, err := Driver.NewDecoder(nil, drivers.Zones{}); !errors.Is(err, errForeignConfig) {
 		t.Errorf("%v, want %v", err, errForeignConfig)
+	}
+}
+
+func TestAWayToSetThatIsNoneIsNamed(t *testing.T) {
+	c := newConfig()
+	c.SetWith = "set"
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "set_with") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -12,11 +12,12 @@ const driverName = "routeb"
 // Driver is Route B of Japan's smart meters.
 var Driver = drivers.Driver{
 	Name: driverName,
-	Doc:  "Route B of Japan's smart meters, with a Wi-SUN module (BP35, RL7023, J11): power, currents, totals, half-hours",
+	Doc:  "Route B of Japan's smart meters, with a Wi-SUN module (BP35, RL7023, J11) or over UDP: power, currents, totals, half-hours",
 	Mode: drivers.Mode{Baud: 115200, Bits: 8, Parity: drivers.NoParity, Stop: 1},
 	Hint: "is it a Wi-SUN module for Route B, does it stand where it hears the meter, and are id and password those of the power company's letter?",
 
-	Every: 30 * time.Second,
+	Datagrams: true,
+	Every:     30 * time.Second,
 
 	NewConfig: func() drivers.Config { return newConfig() },
 	NewDecoder: func(c drivers.Config, _ drivers.Zones) (drivers.Decoder, error) {

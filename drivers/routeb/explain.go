@@ -122,11 +122,29 @@ func (x *explainer) frame(l drivers.Layer) {
 		next++
 		for _, p := range list {
 			left = x.property(l, next, p, left)
+			if f.Source.class() == NodeProfile.class() {
+				instances(l, next, p)
+			}
 			next += 2 + len(p.EDT)
 		}
 	}
 	for i := range left {
 		x.e.Read(service, &left[i])
+	}
+}
+
+// instances marks what objects a node has.
+func instances(l drivers.Layer, at int, p Property) {
+	if p.EPC != epcInstanceInf && p.EPC != epcInstances {
+		return
+	}
+	list, ok := parseInstances(p.EDT)
+	if !ok {
+		return
+	}
+	l = l.In(fmt.Sprintf("property %02X", p.EPC))
+	for i, o := range list {
+		l.Mark(at+3+3*i, at+6+3*i, "object", fmt.Sprintf("%06X", uint32(o)))
 	}
 }
 

@@ -47,8 +47,10 @@ type session struct {
 	item Item
 	buf  [2048]byte
 
-	module module
-	pan    *PAN
+	module      module
+	pan         *PAN
+	inDatagrams bool // there is no module: the meter is reached over UDP
+
 	state  string
 	shown  string // the last state that was told
 	binary bool   // the module that was found last had the binary dialogue
@@ -103,11 +105,12 @@ func dial(_ context.Context, line drivers.Line, c drivers.Config, _ drivers.Zone
 	if err != nil {
 		return nil, err
 	}
-	if cfg.ID.IsZero() || cfg.Password.IsZero() {
+	inDatagrams := drivers.InDatagrams(line)
+	if !inDatagrams && (cfg.ID.IsZero() || cfg.Password.IsZero()) {
 		return nil, drivers.WithHint(fmt.Errorf("%s: id or password is missing: %w", line, drivers.ErrAuth),
 			"the power company sends both when the Route B service is applied for: set id and password, or id_file and password_file")
 	}
-	s := &session{line: line, cfg: cfg, decoder: NewDecoder(cfg), timing: usualTiming}
+	s := &session{line: line, cfg: cfg, decoder: NewDecoder(cfg), timing: usualTiming, inDatagrams: inDatagrams}
 	s.talk.tid = uint16(rand.Uint32()) //nolint:gosec // it keeps no secret: another run's answers must not match
 	s.meter.identity = identify(nil)
 	return s, nil
@@ -132,6 +135,9 @@ func (s *session) Attach(a drivers.Attachment) {
 // with another join: while that goes well, it is not told.
 func (s *session) setState(state string) {
 	s.state = state
+	if s.inDatagrams {
+		return // there is no session to tell of
+	}
 	again := s.shares() && s.shown == stateJoined && (state == stateStarting || state == stateJoining)
 	if s.shown == state || again {
 		return
@@ -203,6 +209,9 @@ func (s *session) receive(ctx context.Context, until time.Time) error {
 	}
 	n, err := s.line.Read(s.buf[:])
 	s.in.Feed(s.buf[:n])
+	if s.inDatagrams && n > 0 {
+		s.in.Gap() // one datagram does not go on in another
+	}
 	switch {
 	case n > 0 || err == nil:
 		return nil

@@ -35,6 +35,10 @@ func (s *session) ensure(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.inDatagrams {
+		s.link.suspect = false // there is nothing to renew: the next request tells
+		return nil
+	}
 	if err := s.outlast(ctx, &s.link.reauthBy); err != nil {
 		return err
 	}
@@ -219,6 +223,10 @@ func scanTime(channels, duration int) time.Duration {
 // begin finds out which module it is and sets it up. A module that says nothing is
 // an error of the line: it is opened anew.
 func (s *session) begin(ctx context.Context) error {
+	if s.inDatagrams {
+		s.module, s.link.joined = &network{s: s}, true
+		return nil
+	}
 	if err := s.claim(ctx); err != nil {
 		return err
 	}

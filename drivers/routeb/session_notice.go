@@ -24,6 +24,9 @@ func (s *session) notice(item *Item) {
 	case J11Frame:
 		s.noticeJ11(item)
 	case Bare:
+		if s.inDatagrams {
+			s.frame(item.Datagram.Data)
+		}
 	}
 }
 
@@ -96,14 +99,19 @@ func (s *session) arrived(d *Datagram) {
 	if d.From != port || d.To != port || !d.Secured {
 		return
 	}
-	var f Frame
-	if _, _, err := f.Parse(append([]byte(nil), d.Data...)); err != nil {
-		return
-	}
-	if d.RSSI != 0 {
+	if s.frame(d.Data) && d.RSSI != 0 {
 		s.meter.rssi = d.RSSI
 	}
+}
+
+// frame takes an ECHONET Lite frame of the meter; false: it is none.
+func (s *session) frame(b []byte) bool {
+	var f Frame
+	if _, _, err := f.Parse(append([]byte(nil), b...)); err != nil {
+		return false
+	}
 	s.heard(&f)
+	return true
 }
 
 // heard takes a frame of the meter.
@@ -126,7 +134,9 @@ func (s *session) told(f *Frame) {
 	if reply, wanted := f.reply(); wanted {
 		s.owe(reply)
 	}
-	if f.Source.class() != Meter.class() {
+	s.learnInstances(f)
+	other := s.meter.object != 0 && f.Source != s.meter.object
+	if f.Source.class() != Meter.class() || other {
 		return
 	}
 	r := new(drivers.Reading)

@@ -109,11 +109,18 @@ func (s *session) readSetting(ctx context.Context, name string) (v drivers.Value
 	if len(list) < len(p.codes) {
 		return v, fmt.Errorf("%s: %s: the meter has none: %w", s.line, name, drivers.ErrRefused)
 	}
-	v = drivers.Value{Code: p.Code, Name: name, Kind: p.Kind}
-	if !p.parse(list, &v) {
+	v, ok := p.value(list)
+	if !ok {
 		return v, fmt.Errorf("%s: %s: %w: %w", s.line, name, errUnreadable, drivers.ErrSyntax)
 	}
 	return v, nil
+}
+
+// value is what properties say of the parameter; false: they say nothing of it.
+func (p *setting) value(list []Property) (v drivers.Value, ok bool) {
+	list = slices.DeleteFunc(slices.Clone(list), func(x Property) bool { return len(x.EDT) == 0 })
+	v = drivers.Value{Code: p.Code, Name: p.Name, Kind: p.Kind}
+	return v, len(list) >= len(p.codes) && p.parse(list, &v)
 }
 
 // Set writes a parameter and reads it back.
@@ -130,8 +137,12 @@ func (s *session) Set(ctx context.Context, p drivers.Parameter, v drivers.Value)
 	if err != nil {
 		return drivers.Value{}, err
 	}
-	if err := s.order(ctx, list...); err != nil {
+	told, err := s.order(ctx, list...)
+	if err != nil {
 		return drivers.Value{}, err
+	}
+	if back, ok := own.value(told); ok {
+		return back, nil
 	}
 	back, err := s.readSetting(ctx, p.Name)
 	if err != nil {

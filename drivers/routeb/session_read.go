@@ -38,6 +38,10 @@ const (
 
 // meter is what is known of the meter.
 type meter struct {
+	object   Object // 0: the first instance
+	found    bool   // the node told its objects
+	absent   bool   // none of them is a meter
+	sought   int    // how often it was asked for them in vain
 	identity drivers.Identity
 	several  several
 	mapped   bool
@@ -126,6 +130,9 @@ func (s *session) Read(ctx context.Context, want []obis.Code, r *drivers.Reading
 func (s *session) lay(ctx context.Context) ([]Property, error) {
 	if s.meter.mapped && s.meter.scaled {
 		return nil, nil
+	}
+	if err := s.findMeter(ctx); err != nil {
+		return nil, err
 	}
 	list, err := s.get(ctx, Meter, groundwork...)
 	if err != nil || !s.meter.mapped || s.meter.codes.Has(epcSerial) {

@@ -1,6 +1,7 @@
 package routeb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,9 @@ func (s *session) exchange(ctx context.Context, r *request, tries int, wait time
 
 // try sends a request and waits for its answer.
 func (s *session) try(ctx context.Context, r *request, wait time.Duration) (*Frame, error) {
+	if r.object == Meter && s.meter.object != 0 {
+		r.object = s.meter.object
+	}
 	s.talk.pending, s.talk.answer = r, nil
 	defer func() { s.talk.pending = nil }()
 	if err := s.pause(ctx, time.Until(s.talk.last.Add(s.cfg.RequestGap))); err != nil {
@@ -269,7 +273,7 @@ func (s *session) set(ctx context.Context, list ...Property) error {
 
 // accepted is ErrRefused, with the first of the properties that a meter did not take.
 func (s *session) accepted(f *Frame, list []Property) error {
-	_, refusal := f.Service.answers(SetC)
+	refusal := f.Service == SetCSNA || f.Service == SetISNA || f.Service == SetGetSNA
 	for _, p := range list {
 		if refusal && f.refusedOf(p.EPC) != nil {
 			return fmt.Errorf("%s: property %02X: %w", s.line, p.EPC, drivers.ErrRefused)
@@ -278,22 +282,37 @@ func (s *session) accepted(f *Frame, list []Property) error {
 	return nil
 }
 
+// quietWait is how long a refusal of a setting may take that is not answered otherwise.
+const quietWait = 2 * time.Second
+
 // order writes properties once. What went wrong before the module had them is
 // ErrUnsent, as is a datagram that the module says it did not transmit; behind that
-// nobody knows: ErrUnconfirmed.
-func (s *session) order(ctx context.Context, list ...Property) error {
-	r := &request{object: Meter, service: SetC, properties: list}
+// nobody knows: ErrUnconfirmed. What was read back with the same exchange it gives.
+func (s *session) order(ctx context.Context, list ...Property) (back []Property, err error) {
+	r := &request{object: Meter, service: cmp.Or(setServices[s.cfg.SetWith], SetC), properties: list}
+	wait := s.cfg.AnswerWait
+	switch r.service {
+	case SetI:
+		wait = min(wait, quietWait)
+	case SetGet:
+		for _, p := range list {
+			r.gets = append(r.gets, Property{EPC: p.EPC})
+		}
+	}
 	if err := s.ensure(ctx); err != nil {
-		return fmt.Errorf("%w: %w", drivers.ErrUnsent, err)
+		return nil, fmt.Errorf("%w: %w", drivers.ErrUnsent, err)
 	}
 	s.talk.tid++
 	r.tid, s.talk.taken = s.talk.tid, false
-	f, err := s.try(ctx, r, s.cfg.AnswerWait)
+	f, err := s.try(ctx, r, wait)
+	unsent := !s.talk.taken || s.talk.sent && !s.talk.left || errors.Is(err, errBusy)
 	switch {
 	case err == nil:
-		return s.accepted(f, list)
-	case !s.talk.taken || s.talk.sent && !s.talk.left || errors.Is(err, errBusy):
-		return fmt.Errorf("%s: %w: %w", s.line, drivers.ErrUnsent, err)
+		return f.Gets, s.accepted(f, list)
+	case unsent:
+		return nil, fmt.Errorf("%s: %w: %w", s.line, drivers.ErrUnsent, err)
+	case r.service == SetI && s.talk.left && errors.Is(err, drivers.ErrTimeout):
+		return nil, nil // not to hear of it is the answer
 	}
-	return fmt.Errorf("%s: %w: %w", s.line, drivers.ErrUnconfirmed, err)
+	return nil, fmt.Errorf("%s: %w: %w", s.line, drivers.ErrUnconfirmed, err)
 }

@@ -29,17 +29,21 @@ type Speaker func(ctx context.Context, line io.ReadWriter) error
 
 // Listen opens a line: "tcp://127.0.0.1:0" accepts any number of clients;
 // "pty:PATH" is a pseudo-terminal with a link to it at PATH, where one client
-// after the other may come and go as on a serial port.
+// after the other may come and go as on a serial port; "udp://127.0.0.1:0" answers
+// in datagrams whoever asked last.
 func Listen(ctx context.Context, address string) (*Listener, error) {
 	if host, ok := strings.CutPrefix(address, "tcp://"); ok {
 		return listenTCP(ctx, host)
+	}
+	if host, ok := strings.CutPrefix(address, "udp://"); ok {
+		return listenUDP(ctx, host)
 	}
 	if path, ok := strings.CutPrefix(address, "pty:"); ok && path != "" {
 		return listenPTY(path)
 	}
 	return nil, drivers.WithHint(
 		fmt.Errorf("cannot listen on %.60q", address),
-		"want tcp://127.0.0.1:0 or pty:PATH")
+		"want tcp://127.0.0.1:0, udp://127.0.0.1:0 or pty:PATH")
 }
 
 // Addr is where clients find the meter: "tcp://127.0.0.1:4059", "pty:PATH".

@@ -42,6 +42,7 @@ var routeBModels = []Model{
 	{Name: "j11", Doc: "a BP35C2-J11 (binary dialogue), second-generation meter"},
 	{Name: "bp35c2-two", Doc: "a BP35C2 stick within reach of two meters"},
 	{Name: "j11-two", Doc: "a BP35C2-J11 within reach of two meters"},
+	{Name: "udp", Doc: "a meter that is reached over UDP: --listen udp://127.0.0.1:0"},
 }
 
 const (
@@ -97,8 +98,11 @@ func newRouteB(o Options) (*Simulator, error) {
 		reach = append(reach, m)
 	}
 	s := &Simulator{Driver: routeb.Driver.Name, serve: reach.serveSK(model != "bp35a1"), Keys: reach[0].keys()}
-	if model == "j11" {
+	switch model {
+	case "j11":
 		s.serve = reach.serveJ11
+	case "udp":
+		s.serve, s.Keys = reach.serveUDP, nil
 	}
 	for _, m := range reach[1:] {
 		s.Others = append(s.Others, m.keys())
@@ -417,6 +421,8 @@ func (m *routeBMeter) node(epc byte) []byte {
 		return codesOf(0x80, 0x82, 0x83, 0x8A, 0x9D, 0x9E, 0x9F, 0xD3, 0xD4, 0xD6, 0xD7).Encode()
 	case 0xD3:
 		return []byte{0, 0, 1}
+	case 0xD5:
+		return []byte{1, 2, 0x88, 1}
 	case 0xD4:
 		return []byte{0, 2}
 	case 0xD6:

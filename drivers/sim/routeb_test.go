@@ -137,8 +137,18 @@ func readThrice(t *testing.T, s drivers.Session) {
 	}
 }
 
+// sticks are the models that are modules.
+func sticks() (list []Model) {
+	for _, m := range routeBModels {
+		if m.Name != "udp" {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
 func TestEveryRouteBModelIsReadWithEveryFault(t *testing.T) {
-	for _, model := range routeBModels {
+	for _, model := range sticks() {
 		for _, fault := range append([]Fault{{}}, routeBFaults...) {
 			t.Run(model.Name+" "+fault.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -276,7 +286,7 @@ func TestASessionWithoutAWordIsTakenForLost(t *testing.T) {
 
 // Three tries and the patience of the usual configuration.
 func TestAnAnswerThatDoesNotComeIsGivenUpInSeconds(t *testing.T) {
-	for _, model := range routeBModels {
+	for _, model := range sticks() {
 		t.Run(model.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := aRouteBSession(t, aRouteBPipe(t, Options{Model: model.Name, Clock: atNoon, Faults: []string{"silence=1"}}))
@@ -294,7 +304,7 @@ func TestAnAnswerThatDoesNotComeIsGivenUpInSeconds(t *testing.T) {
 }
 
 func TestEveryRouteBModelIsReadOnATerminal(t *testing.T) {
-	for _, model := range routeBModels {
+	for _, model := range sticks() {
 		t.Run(model.Name, func(t *testing.T) {
 			t.Parallel()
 			s := aRouteBSession(t, openRouteB(t, aRouteBStick(t, Options{Model: model.Name, Clock: atNoon})))

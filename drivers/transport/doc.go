@@ -54,6 +54,14 @@
 // whether or not somebody reads just then. It keeps up to 64 KiB and then lets
 // TCP hold the converter back.
 //
+// # UDP
+//
+// A line to a meter that speaks in datagrams: each Read gives one, each Write sends
+// one. What does not come from the meter's address is dropped. ECHONET Lite sends
+// everything to port 3610, answers too, so that is the port of ours, unless another
+// program, or another line, has it: then only what answers to the port that asked is
+// heard. On it the multicast group of ECHONET Lite is joined, where meters announce.
+//
 // # Who else may listen
 //
 // A Tap gives the bytes of a line to other programs over TCP, as they arrived and

@@ -35,6 +35,8 @@ func Open(ctx context.Context, port Port) (drivers.Line, error) {
 		return dialTCP(ctx, port)
 	case RFC2217:
 		return dialRFC2217(ctx, port)
+	case UDP:
+		return openUDP(ctx, port)
 	case Replay:
 		return openReplay(port)
 	case MQTT:

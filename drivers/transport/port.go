@@ -25,6 +25,7 @@ const (
 	Serial  Scheme = "serial"  // a tty of this machine
 	TCP     Scheme = "tcp"     // a converter, or a meter with a network socket
 	RFC2217 Scheme = "rfc2217" // a converter that lets its clients set its port
+	UDP     Scheme = "udp"     // a meter that speaks in datagrams
 	Replay  Scheme = "replay"  // a recording
 	MQTT    Scheme = "mqtt"    // telegrams that another program publishes
 )
@@ -45,7 +46,7 @@ type Port struct {
 	Path     string       // serial: the device; replay: the file; mqtt: the topic
 	Mode     drivers.Mode // serial, rfc2217
 	RTS, DTR Signal       // serial, rfc2217; P1 adapters wire the data request to one of them
-	Address  string       // tcp, rfc2217: host:port, or [IPv6]:port
+	Address  string       // tcp, rfc2217, udp: host:port, or [IPv6]:port
 	Speed    float64      // replay: times the recorded pace; 0: without any pause
 	Meter    string       // replay: whose entries of a report; "": all
 }
@@ -62,7 +63,9 @@ const (
 	maxSpeed    = 1e6
 
 	acceptedPorts = "a port is a path such as /dev/serial/by-id/…, serial:///dev/…?baud=9600&mode=7E1, " +
-		"tcp://host:port, rfc2217://host:port?baud=9600, replay:FILE or mqtt:TOPIC"
+		"tcp://host:port, rfc2217://host:port?baud=9600, udp://host:port, replay:FILE or mqtt:TOPIC"
+
+	echonetPort = "3610" // of UDP, where ECHONET Lite is spoken
 )
 
 // ParsePort reads the text that names a port:
@@ -71,6 +74,7 @@ const (
 //	serial:///dev/ttyUSB0?baud=115200&mode=8N1     the same; also rts=on, dtr=off
 //	tcp://host:port                                host: name, IPv4 or [IPv6]
 //	rfc2217://host:port?baud=9600&mode=7E1         the same with the keys of a serial port
+//	udp://host                                     a meter that speaks in datagrams; also host:port, else 3610, ECHONET Lite's
 //	replay:FILE?speed=10                           a recording; speed: a factor or max; meter: whose part of a report
 //	mqtt:TOPIC                                     each message of the topic is one telegram
 //
@@ -96,6 +100,8 @@ func ParsePort(text string, def drivers.Mode) (Port, error) {
 		return parseTCP(rest)
 	case RFC2217:
 		return parseRFC2217(rest, def)
+	case UDP:
+		return parseUDP(rest)
 	case Replay:
 		return parseReplay(rest)
 	case MQTT:
@@ -229,6 +235,27 @@ func parseTCP(rest string) (Port, error) {
 	return Port{Scheme: TCP, Address: address}, err
 }
 
+// parseUDP reads what follows udp: . Without a port it is that of ECHONET Lite.
+func parseUDP(rest string) (Port, error) {
+	text, _, err := splitQuery(rest)
+	if err != nil {
+		return Port{}, err
+	}
+	host, ok := strings.CutPrefix(strings.TrimSuffix(text, "/"), "//")
+	_, errAddress := netip.ParseAddr(host)
+	switch bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"); {
+	case !ok || host == "":
+	case errAddress == nil, bare != host:
+		if !strings.Contains(host, "]:") {
+			text = "//" + net.JoinHostPort(bare, echonetPort)
+		}
+	case !strings.Contains(host, ":"):
+		text = "//" + net.JoinHostPort(host, echonetPort)
+	}
+	address, err := parseAddress(UDP, text)
+	return Port{Scheme: UDP, Address: address}, err
+}
+
 // parseRFC2217 reads what follows rfc2217: .
 func parseRFC2217(rest string, def drivers.Mode) (Port, error) {
 	text, q, err := splitQuery(rest, serialKeys...)
@@ -258,7 +285,7 @@ func parseAddress(scheme Scheme, rest string) (string, error) {
 	}
 	n, err := strconv.ParseUint(number, 10, 16)
 	if err != nil || n == 0 {
-		return "", portError("a TCP port is a number from 1 to 65535", "port %s://%.60s: port %.20q", scheme, text, number)
+		return "", portError("such a port is a number from 1 to 65535", "port %s://%.60s: port %.20q", scheme, text, number)
 	}
 	if host, err = canonicalHost(host); err != nil {
 		return "", portError(form, "port %s://%.60s: %w", scheme, text, err)
@@ -381,7 +408,7 @@ func (p Port) String() string {
 	switch p.Scheme {
 	case Serial:
 		return "serial://" + p.Path + p.settingsText()
-	case TCP:
+	case TCP, UDP:
 		return p.Key()
 	case RFC2217:
 		return p.Key() + p.settingsText()
@@ -424,7 +451,7 @@ func (p Port) replayText() string {
 // mode is not in it, nor what a symbolic link leads to, which changes when an
 // adapter is plugged in again.
 func (p Port) Key() string {
-	if p.Scheme == TCP || p.Scheme == RFC2217 {
+	if p.Scheme == TCP || p.Scheme == RFC2217 || p.Scheme == UDP {
 		return string(p.Scheme) + "://" + p.Address
 	}
 	return string(p.Scheme) + ":" + p.Path
