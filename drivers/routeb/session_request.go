@@ -291,11 +291,11 @@ const quietWait = 2 * time.Second
 func (s *session) order(ctx context.Context, list ...Property) (back []Property, err error) {
 	r := &request{object: Meter, service: cmp.Or(setServices[s.cfg.SetWith], SetC), properties: list}
 	wait := s.cfg.AnswerWait
-	switch r.service {
-	case SetI:
+	if r.service == SetI {
 		wait = min(wait, quietWait)
-	case SetGet:
-		for _, p := range list {
+	}
+	for _, p := range list {
+		if r.service == SetGet {
 			r.gets = append(r.gets, Property{EPC: p.EPC})
 		}
 	}
