@@ -148,7 +148,7 @@ func TestListenTouchesNoFileOfOthers(t *testing.T) {
 }
 
 func TestListenRefusesWhatIsNoAddress(t *testing.T) {
-	for _, address := range []string{"", "pty:", "udp://127.0.0.1:1", "tcp://127.0.0.1:99999"} {
+	for _, address := range []string{"", "pty:", "ftp://127.0.0.1:1", "tcp://127.0.0.1:99999"} {
 		if _, err := Listen(t.Context(), address); err == nil {
 			t.Errorf("%q was taken", address)
 		}
