@@ -29,26 +29,22 @@ const (
 // passed gives none, so it must lie ahead a little.
 const discardTime = time.Millisecond
 
-// tcpLine is a raw TCP connection to a converter, and the next one once that hangs up
-// while all is at rest.
+// tcpLine is a raw TCP connection to a converter.
 type tcpLine struct {
 	port Port
-	dial func() (net.Conn, error)
+	conn net.Conn
 
 	mu       sync.Mutex // over Discard, so that it puts back the right deadline
-	conn     net.Conn
-	shut     bool
 	deadline time.Time
 	scrap    [128]byte // what Discard drops; io.Discard has 8 kB for each line
 }
 
 func dialTCP(ctx context.Context, port Port) (drivers.Line, error) {
-	l := &tcpLine{port: port, dial: func() (net.Conn, error) { return dial(ctx, port) }}
-	var err error
-	if l.conn, err = l.dial(); err != nil {
+	conn, err := dial(ctx, port)
+	if err != nil {
 		return nil, err
 	}
-	return l, nil
+	return &tcpLine{port: port, conn: conn}, nil
 }
 
 // dial connects to a converter.
@@ -105,18 +101,11 @@ func socketCause(err error) error {
 // Read waits for bytes until the deadline. A connection closed by the peer is
 // io.EOF to errors.Is.
 func (l *tcpLine) Read(p []byte) (int, error) {
-	n, err := l.present().Read(p)
+	n, err := l.conn.Read(p)
 	if err != nil {
 		return n, l.down(err)
 	}
 	return n, nil
-}
-
-// present is the connection of the moment.
-func (l *tcpLine) present() net.Conn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.conn
 }
 
 func (l *tcpLine) down(err error) error { return fmt.Errorf("%s: %w", l.port, lost(err)) }
@@ -124,55 +113,24 @@ func (l *tcpLine) down(err error) error { return fmt.Errorf("%s: %w", l.port, lo
 // lost is why a connection broke: the peer's end in words, all else without the
 // addresses.
 func lost(err error) error {
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("closed by the other side: %w", io.EOF)
+	for _, end := range []error{io.EOF, syscall.ECONNRESET} {
+		if errors.Is(err, end) {
+			return fmt.Errorf("closed by the other side: %w", end)
+		}
 	}
 	return socketCause(err)
 }
 
-// Write gives up after 10 s with a peer that takes nothing. One that has hung up is
-// called again first: many converters do when a conversation ends or the line is quiet,
-// and a meter does not see it.
+// Write gives up after 10 s with a peer that takes nothing.
 func (l *tcpLine) Write(p []byte) (int, error) {
-	conn, err := l.called()
-	if err != nil {
-		return 0, err
-	}
-	if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := l.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, l.down(err)
 	}
-	n, err := conn.Write(p)
+	n, err := l.conn.Write(p)
 	if err != nil {
 		return n, l.down(err)
 	}
 	return n, nil
-}
-
-// called is a connection whose peer has not hung up.
-func (l *tcpLine) called() (net.Conn, error) {
-	conn := l.present()
-	if !hungUp(conn) {
-		return conn, nil
-	}
-	return l.callAgain()
-}
-
-func (l *tcpLine) callAgain() (net.Conn, error) {
-	conn, err := l.dial()
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.shut {
-		return nil, l.down(errors.Join(net.ErrClosed, conn.Close()))
-	}
-	_ = l.conn.Close() // it is no more
-	l.conn = conn
-	if err := conn.SetReadDeadline(l.deadline); err != nil {
-		return nil, l.down(err)
-	}
-	return conn, nil
 }
 
 // SetReadDeadline also wakes a read that is under way.
@@ -189,18 +147,8 @@ func (l *tcpLine) SetMode(drivers.Mode) error {
 		"set them on the converter")
 }
 
-// Discard drops what has arrived and was not read. A peer that has hung up is called
-// again.
+// Discard drops what has arrived and was not read.
 func (l *tcpLine) Discard() error {
-	err := l.discard()
-	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
-		return err
-	}
-	_, err = l.callAgain()
-	return err
-}
-
-func (l *tcpLine) discard() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.conn.SetReadDeadline(time.Now().Add(discardTime)); err != nil {
@@ -221,12 +169,7 @@ func (l *tcpLine) discard() error {
 func (l *tcpLine) Flush(ctx context.Context) error { return ctx.Err() }
 
 // Close also wakes whoever reads.
-func (l *tcpLine) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.shut = true
-	return l.conn.Close()
-}
+func (l *tcpLine) Close() error { return l.conn.Close() }
 
 // String is the port as configured.
 func (l *tcpLine) String() string { return l.port.String() }
