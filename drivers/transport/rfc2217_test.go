@@ -417,7 +417,7 @@ func TestRFC2217KeepsNoMoreThanItMust(t *testing.T) {
 // A peer that takes nothing ends the write, not the program.
 func TestAStalledPeerEndsTheWrite(t *testing.T) {
 	for name, open := range map[string]func(net.Conn) drivers.Line{
-		"tcp":     func(conn net.Conn) drivers.Line { return &tcpLine{port: fakePort, conn: conn} },
+		"tcp":     func(conn net.Conn) drivers.Line { return &tcpLine{socket{port: fakePort, conn: conn}} },
 		"rfc2217": func(conn net.Conn) drivers.Line { return newRFC2217(farPort, conn) },
 	} {
 		t.Run(name, func(t *testing.T) {

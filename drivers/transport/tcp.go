@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -25,26 +23,15 @@ const (
 	unanswered        = 30 * time.Second
 )
 
-// discardTime is how long Discard looks for bytes: a read whose deadline has
-// passed gives none, so it must lie ahead a little.
-const discardTime = time.Millisecond
-
 // tcpLine is a raw TCP connection to a converter.
-type tcpLine struct {
-	port Port
-	conn net.Conn
-
-	mu       sync.Mutex // over Discard, so that it puts back the right deadline
-	deadline time.Time
-	scrap    [128]byte // what Discard drops; io.Discard has 8 kB for each line
-}
+type tcpLine struct{ socket }
 
 func dialTCP(ctx context.Context, port Port) (drivers.Line, error) {
 	conn, err := dial(ctx, port)
 	if err != nil {
 		return nil, err
 	}
-	return &tcpLine{port: port, conn: conn}, nil
+	return &tcpLine{socket{port: port, conn: conn}}, nil
 }
 
 // dial connects to a converter.
@@ -108,19 +95,6 @@ func (l *tcpLine) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (l *tcpLine) down(err error) error { return fmt.Errorf("%s: %w", l.port, lost(err)) }
-
-// lost is why a connection broke: the peer's end in words, all else without the
-// addresses.
-func lost(err error) error {
-	for _, end := range []error{io.EOF, syscall.ECONNRESET} {
-		if errors.Is(err, end) {
-			return fmt.Errorf("closed by the other side: %w", end)
-		}
-	}
-	return socketCause(err)
-}
-
 // Write gives up after 10 s with a peer that takes nothing.
 func (l *tcpLine) Write(p []byte) (int, error) {
 	if err := l.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
@@ -133,43 +107,12 @@ func (l *tcpLine) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// SetReadDeadline also wakes a read that is under way.
-func (l *tcpLine) SetReadDeadline(t time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.deadline = t
-	return l.conn.SetReadDeadline(t)
-}
-
 // SetMode cannot be done: the converter's own settings rule.
 func (l *tcpLine) SetMode(drivers.Mode) error {
 	return drivers.WithHint(fmt.Errorf("%s: speed and frame of a plain TCP line: %w", l.port, errors.ErrUnsupported),
 		"set them on the converter")
 }
 
-// Discard drops what has arrived and was not read.
-func (l *tcpLine) Discard() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.conn.SetReadDeadline(time.Now().Add(discardTime)); err != nil {
-		return l.down(err)
-	}
-	var err error
-	for err == nil {
-		_, err = l.conn.Read(l.scrap[:])
-	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return l.down(err)
-	}
-	return l.conn.SetReadDeadline(l.deadline)
-}
-
 // Flush has nothing to wait for: bytes leave as they are written, and when a
 // converter puts them on its own wire cannot be seen from here.
 func (l *tcpLine) Flush(ctx context.Context) error { return ctx.Err() }
-
-// Close also wakes whoever reads.
-func (l *tcpLine) Close() error { return l.conn.Close() }
-
-// String is the port as configured.
-func (l *tcpLine) String() string { return l.port.String() }

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
-	"sync"
-	"time"
 
 	"golang.org/x/net/ipv4"
 
@@ -22,13 +19,10 @@ var echonetGroup = &net.UDPAddr{IP: net.IPv4(224, 0, 23, 0)}
 
 // udpLine is a conversation in datagrams with one address.
 type udpLine struct {
-	port Port
-	peer netip.AddrPort
-	conn *net.UDPConn
+	socket
 
-	mu       sync.Mutex // over Discard, so that it puts back the right deadline
-	deadline time.Time
-	scrap    [1]byte
+	peer      netip.AddrPort
+	datagrams *net.UDPConn // the same as conn
 }
 
 func openUDP(ctx context.Context, port Port) (drivers.Line, error) {
@@ -40,7 +34,7 @@ func openUDP(ctx context.Context, port Port) (drivers.Line, error) {
 	if err != nil {
 		return nil, dialError(port, err)
 	}
-	return &udpLine{port: port, peer: peer, conn: conn}, nil
+	return &udpLine{socket: socket{port: port, conn: conn}, peer: peer, datagrams: conn}, nil
 }
 
 // lookUp is the address of a port's host, of IPv4 if it has one.
@@ -104,7 +98,7 @@ func bindUDP(ctx context.Context, peer netip.AddrPort) (*net.UDPConn, error) {
 // p the rest is lost.
 func (l *udpLine) Read(p []byte) (int, error) {
 	for {
-		n, from, err := l.conn.ReadFromUDPAddrPort(p)
+		n, from, err := l.datagrams.ReadFromUDPAddrPort(p)
 		if err != nil {
 			return 0, l.down(err)
 		}
@@ -114,23 +108,13 @@ func (l *udpLine) Read(p []byte) (int, error) {
 	}
 }
 
-func (l *udpLine) down(err error) error { return fmt.Errorf("%s: %w", l.port, socketCause(err)) }
-
 // Write sends a datagram.
 func (l *udpLine) Write(p []byte) (int, error) {
-	n, err := l.conn.WriteToUDPAddrPort(p, l.peer)
+	n, err := l.datagrams.WriteToUDPAddrPort(p, l.peer)
 	if err != nil {
 		return n, dialError(l.port, err)
 	}
 	return n, nil
-}
-
-// SetReadDeadline also wakes a read that is under way.
-func (l *udpLine) SetReadDeadline(t time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.deadline = t
-	return l.conn.SetReadDeadline(t)
 }
 
 // SetMode cannot be done: there is no serial port.
@@ -138,28 +122,5 @@ func (l *udpLine) SetMode(drivers.Mode) error {
 	return fmt.Errorf("%s: speed and frame: %w", l.port, errors.ErrUnsupported)
 }
 
-// Discard drops the datagrams that have arrived and were not read.
-func (l *udpLine) Discard() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.conn.SetReadDeadline(time.Now().Add(discardTime)); err != nil {
-		return l.down(err)
-	}
-	var err error
-	for err == nil {
-		_, _, err = l.conn.ReadFromUDPAddrPort(l.scrap[:])
-	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return l.down(err)
-	}
-	return l.conn.SetReadDeadline(l.deadline)
-}
-
 // Flush has nothing to wait for: a datagram leaves as it is written.
 func (l *udpLine) Flush(ctx context.Context) error { return ctx.Err() }
-
-// Close also wakes whoever reads.
-func (l *udpLine) Close() error { return l.conn.Close() }
-
-// String is the port as configured.
-func (l *udpLine) String() string { return l.port.String() }
