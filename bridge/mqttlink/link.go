@@ -271,20 +271,20 @@ func (l *Link) drop(t *topicLine) paho.Client {
 // Many filters go into one packet: answers to small packets one behind the other wait
 // for the acknowledgement of the first in many brokers, which costs 40 ms.
 func (l *Link) subscribeAll(ctx context.Context, client paho.Client, subs []subscription) error {
-	var asked []paho.Token
-	for some := range slices.Chunk(subs, maxFilters) {
-		asked = append(asked, l.ask(client, some...))
+	packets := slices.Collect(slices.Chunk(subs, maxFilters))
+	answers := make([]paho.Token, len(packets))
+	for i, some := range packets {
+		answers[i] = l.ask(client, some...)
 	}
-	for some := range slices.Chunk(subs, maxFilters) {
-		if err := await(ctx, asked[0], connectTimeout); err != nil {
+	for i, some := range packets {
+		if err := await(ctx, answers[i], connectTimeout); err != nil {
 			return fmt.Errorf("subscribe to %s and what else is heard: %w", some[0].filter, err)
 		}
-		for i := range some {
-			if err := some[i].granted(asked[0]); err != nil {
+		for j := range some {
+			if err := some[j].granted(answers[i]); err != nil {
 				l.options.Log.Warn().Err(err).Str("hint", drivers.Hint(err)).Msg("not heard of the broker")
 			}
 		}
-		asked = asked[1:]
 	}
 	return nil
 }
