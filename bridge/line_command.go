@@ -68,15 +68,21 @@ func (l *line) rest(ctx context.Context, a *asked) {
 // errand is a Parameter that is still to be read of a meter that answers: of the one
 // that holds what the line's meters share, first.
 func (l *line) errand() *command {
-	for _, a := range append([]*asked{l.holder}, l.asked...) {
-		if a == nil || a.session == nil || len(a.unread) == 0 {
-			continue
-		}
-		name := a.unread[0]
-		a.unread = a.unread[1:]
-		return &command{meter: a.meter, name: name, errand: true}
+	c := l.holder.errand()
+	for i := 0; c == nil && i < len(l.asked); i++ {
+		c = l.asked[i].errand()
 	}
-	return nil
+	return c
+}
+
+// errand is nil if there is none, as of a meter that there is not.
+func (a *asked) errand() *command {
+	if a == nil || a.session == nil || len(a.unread) == 0 {
+		return nil
+	}
+	name := a.unread[0]
+	a.unread = a.unread[1:]
+	return &command{meter: a.meter, name: name, errand: true}
 }
 
 // carryOut does what a command says and answers it. Its error may be one of the
