@@ -294,8 +294,8 @@ func (s *session) order(ctx context.Context, list ...Property) (back []Property,
 	if r.service == SetI {
 		wait = min(wait, quietWait)
 	}
-	for _, p := range list {
-		if r.service == SetGet {
+	if r.service == SetGet {
+		for _, p := range list {
 			r.gets = append(r.gets, Property{EPC: p.EPC})
 		}
 	}

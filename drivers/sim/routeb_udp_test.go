@@ -8,7 +8,6 @@ import (
 
 	"github.com/meter2mqtt/meter2mqtt/drivers"
 	"github.com/meter2mqtt/meter2mqtt/drivers/routeb"
-	"github.com/meter2mqtt/meter2mqtt/drivers/transport"
 )
 
 // aRouteBNode is a line to a simulated meter over UDP.
@@ -33,16 +32,7 @@ func aRouteBNode(t *testing.T, o Options) drivers.Line {
 			t.Error(err)
 		}
 	})
-	p, err := transport.ParsePort(l.Addr(), routeb.Driver.Mode)
-	if err != nil {
-		t.Fatal(err)
-	}
-	line, err := transport.Open(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = line.Close() })
-	return line
+	return openRouteB(t, l.Addr())
 }
 
 // overUDP is a session without id and password.
